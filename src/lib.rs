@@ -1,0 +1,2 @@
+//! hermes-s6: every Hermes Agent profile its own supervised gateway under s6.
+#![forbid(unsafe_code)]
