@@ -1,2 +1,17 @@
 //! hermes-s6: every Hermes Agent profile its own supervised gateway under s6.
+//!
+//! One library, many three-line executables. The library never exits, never panics on input and never prints: `cli::main`
+//! maps an error to a message and a code.
 #![forbid(unsafe_code)]
+
+// The shared face of the tools.
+pub mod cli;
+pub mod exit;
+pub mod message;
+pub mod record;
+
+// The volume, which is untrusted, and the account that it belongs to.
+pub mod account;
+pub mod beneath;
+pub mod home;
+pub mod profile;
