@@ -19,6 +19,12 @@ pub mod lock;
 pub mod profile;
 pub mod state;
 
+// What a slot runs.
+pub mod command;
+pub mod environment;
+pub mod gateway;
+pub mod process;
+
 // s6, driven through its own programs.
 pub mod register;
 pub mod retire;
