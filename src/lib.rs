@@ -31,6 +31,7 @@ pub mod template;
 // What stands on both.
 pub mod bootlog;
 pub mod command;
+pub mod environment;
 pub mod gateway;
 pub mod lifecycle;
 pub mod port;

@@ -120,7 +120,9 @@ pub fn retire(scandir: &Scandir, profile: &Profile, deadline: Deadline, log: &dy
     let_go(scandir)?;
     retired.finish(deadline, log).map_err(|error| match down {
         // The first thing that was waited for says more.
-        Err(first) => Error::new(error.exit, format!("{}; its slot is out of sight and still being drained", first.text)),
+        Err(first) => {
+            Error::new(error.exit, format!("{}; its slot is out of sight and still being drained", first.text))
+        }
         Ok(()) => error,
     })
 }

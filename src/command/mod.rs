@@ -7,9 +7,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod detect_supervisor;
+pub mod gateway_ready;
 mod lifecycle;
+pub mod port_alloc;
 pub mod reconcile_all;
 pub mod reconcile_one;
+pub mod run_gateway;
+pub mod run_logger;
 pub mod svc_list;
 pub mod svc_register;
 pub mod svc_restart;
@@ -21,8 +25,12 @@ pub mod svc_unregister;
 /// Every tool by its name, for the one executable that is all of them.
 pub const TOOLS: &[(&str, fn() -> ExitCode)] = &[
     ("hermes-detect-supervisor", detect_supervisor::main),
+    ("hermes-gateway-ready", gateway_ready::main),
+    ("hermes-port-alloc", port_alloc::main),
     ("hermes-reconcile-all", reconcile_all::main),
     ("hermes-reconcile-one", reconcile_one::main),
+    ("hermes-run-gateway", run_gateway::main),
+    ("hermes-run-logger", run_logger::main),
     ("hermes-svc-list", svc_list::main),
     ("hermes-svc-register", svc_register::main),
     ("hermes-svc-restart", svc_restart::main),

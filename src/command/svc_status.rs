@@ -136,7 +136,11 @@ fn look(
 fn checked(all: &[Status], log: &Stderr) -> Exit {
     let mut exit = Exit::Done;
     for status in all.iter().filter(|s| !s.is_healthy()) {
-        log.warning(&format!("{} shall run and is {}: hermes-svc-status -x {0}", status.profile, status.doing.as_str()));
+        log.warning(&format!(
+            "{} shall run and is {}: hermes-svc-status -x {0}",
+            status.profile,
+            status.doing.as_str()
+        ));
         exit = Exit::No;
     }
     exit
@@ -159,7 +163,8 @@ fn follow_changes(
         let now = look(home, scandir, named, log, |_| {})?;
         for status in &now {
             let old = before.iter().find(|s| s.profile == status.profile);
-            if old.is_none_or(|old| Status { uptime: None, ..old.clone() } != Status { uptime: None, ..status.clone() }) {
+            if old.is_none_or(|old| Status { uptime: None, ..old.clone() } != Status { uptime: None, ..status.clone() })
+            {
                 Output { json }.record("", &status.record(manager))?;
             }
         }

@@ -1,4 +1,8 @@
-//! STUB
-#[allow(missing_docs)]
-pub mod lock { use std::os::fd::OwnedFd; pub fn is_free(_d: &OwnedFd) -> bool { true }
- pub fn wait_until_free_here(_: &crate::home::Home, _: &crate::profile::Profile, _: crate::cli::Deadline) -> crate::exit::Result<()> { Ok(()) } }
+//! What a slot runs: the gateway's environment, its lock, and the takeover of one whose supervisor was killed.
+
+pub mod chain;
+pub mod lock;
+pub mod orphan;
+pub mod place;
+pub mod port;
+pub mod scrub;

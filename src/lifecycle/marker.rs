@@ -15,10 +15,10 @@ pub const FILE: &str = ".gateway-planned-stop.json";
 ///
 /// # Errors
 /// 111 if the volume does not take it: the stop is then taken for an unexpected one, nothing worse.
-pub fn write(home: &Home, profile: &Profile, pid: u32) -> Result<()> {
+pub fn write(home: &Home, profile: &Profile, pid: i32) -> Result<()> {
     let marker = json!({
         "target_pid": pid,
-        "target_start_time": process::start_time(pid),
+        "target_start_time": process::stat(pid).map(|s| s.start_time),
         "stopper_pid": std::process::id(),
         "written_at": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(),
     });

@@ -63,9 +63,9 @@ impl Site<'_> {
             return Ok(());
         }
         let deadline = self.deadline.or_after_ms(PROMPT_MS);
-        let waited = Changes::watch([slot])?.and_locks().until(deadline, "its supervisor", || {
-            Ok(supervise::is_usable(slot).then_some(()))
-        });
+        let waited = Changes::watch([slot])?
+            .and_locks()
+            .until(deadline, "its supervisor", || Ok(supervise::is_usable(slot).then_some(())));
         waited.map_err(|_| {
             Error::new(Exit::WrongState, format!("{} is not supervised: is s6-svscan running?", slot.display()))
         })
@@ -73,8 +73,7 @@ impl Site<'_> {
 
     /// What s6 says of a slot that it supervises.
     fn svstat(&self, slot: &Path) -> Result<Svstat> {
-        s6::svstat(slot)?
-            .ok_or_else(|| Error::new(Exit::WrongState, format!("{} is not supervised", slot.display())))
+        s6::svstat(slot)?.ok_or_else(|| Error::new(Exit::WrongState, format!("{} is not supervised", slot.display())))
     }
 
     /// s6-svc only writes into a FIFO: wait until the order shows.

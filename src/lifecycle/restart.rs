@@ -11,7 +11,7 @@ use crate::supervise::Changes;
 /// What a restart has begun.
 pub enum Begun {
     /// The gateway was told to end; this is the process.
-    Stopping(Option<u32>),
+    Stopping(Option<i32>),
     /// We are one of the gateway's own processes: it restarts itself, and we do not wait for our own end (F12).
     ByItself,
 }

@@ -79,7 +79,8 @@ pub(super) fn up(site: &Site, profile: &Profile, slot: &Path) -> Result<()> {
     let opened = Slot::open(site.scandir, profile)?;
     let held = opened.held();
     if !s6::svdt_clear(slot) && held.is_some() {
-        site.log.warning(&format!("{profile} was held, and its old deaths cannot be cleared without root: it has one try"));
+        site.log
+            .warning(&format!("{profile} was held, and its old deaths cannot be cleared without root: it has one try"));
     }
     s6::svc("-U", slot)?;
     // A gateway that dies at once may be held again before we look: that is an answer too.
@@ -99,7 +100,7 @@ pub fn wait(site: &Site, profile: &Profile, until: Until) -> Result<()> {
     }
     let opened = Slot::open(site.scandir, profile)?;
     let changes = Changes::watch([slot.as_path()])?;
-    let mut steady: Option<(u32, Instant)> = None;
+    let mut steady: Option<(i32, Instant)> = None;
     let what = if until == Until::Ready { "readiness" } else { "it to stay up" };
     loop {
         let stat = site.svstat(&slot)?;

@@ -73,9 +73,10 @@ pub fn wait(site: &Site, profile: &Profile, keep_intent: bool) -> Result<()> {
 }
 
 /// Is this process one that the gateway started? Then it ends with it, and must not wait for that (F12).
-pub fn is_inside(gateway: Option<u32>) -> bool {
+pub fn is_inside(gateway: Option<i32>) -> bool {
     let Some(gateway) = gateway else { return false };
-    let ancestors = std::iter::successors(Some(std::process::id()), |pid| crate::process::parent(*pid).filter(|p| *p > 1));
+    let parent = |pid: &i32| crate::process::stat(*pid).map(|s| s.parent).filter(|p| *p > 1);
+    let ancestors = std::iter::successors(Some(crate::process::own()), parent);
     ancestors.take(64).any(|pid| pid == gateway)
 }
 

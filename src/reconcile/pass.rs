@@ -83,7 +83,19 @@ impl<'a> Pass<'a> {
         let patience = Deadline::after_ms(1000);
         let (ports, count, published) = (BTreeMap::new(), None, false);
         Ok(Pass {
-            home, scandir, template, dry_run, deadline, log, listening, multiplexed, seeded, ports, count, patience, published,
+            home,
+            scandir,
+            template,
+            dry_run,
+            deadline,
+            log,
+            listening,
+            multiplexed,
+            seeded,
+            ports,
+            count,
+            patience,
+            published,
         })
     }
 
@@ -129,7 +141,8 @@ impl<'a> Pass<'a> {
     /// Give every profile its port, in one reading and one writing of the file.
     fn allocate(&mut self, profiles: &[Profile], gone: &[Profile]) {
         let range = port::Range::from_option(None);
-        let book = range.and_then(|range| port::Book::open(self.home, range, self.deadline.or_after_ms(1000), self.log));
+        let book =
+            range.and_then(|range| port::Book::open(self.home, range, self.deadline.or_after_ms(1000), self.log));
         let mut book = match book {
             Ok(book) => book,
             Err(error) => return self.log.warning(&error.text),
@@ -140,8 +153,10 @@ impl<'a> Pass<'a> {
                 Err(error) => self.log.warning(&error.text),
             }
         }
-        gone.iter().for_each(|profile| book.free(profile));
-        if !self.dry_run && let Err(error) = book.save(self.log) {
+        gone.iter().for_each(|profile| drop(book.free(profile)));
+        if !self.dry_run
+            && let Err(error) = book.save()
+        {
             self.log.warning(&error.text);
         }
     }
@@ -233,9 +248,12 @@ impl<'a> Pass<'a> {
     /// See that one more fits. Counting is a look at every entry, so it is done again only when somebody else made one.
     fn room(&mut self, lock: Option<&ScandirLock>) -> Result<usize> {
         let logger = self.template.has_logger();
-        let stat = rustix::fs::fstat(&self.scandir.dir).map_err(|e| Error::system("stat", self.scandir.path.display(), e))?;
+        let stat =
+            rustix::fs::fstat(&self.scandir.dir).map_err(|e| Error::system("stat", self.scandir.path.display(), e))?;
         let services = match &self.count {
-            Some(count) if self.dry_run || count.links == stat.st_nlink as u64 && count.changed == changed(&stat) => count.services,
+            Some(count) if self.dry_run || count.links == stat.st_nlink as u64 && count.changed == changed(&stat) => {
+                count.services
+            }
             _ => {
                 if let Some(lock) = lock {
                     retire::sweep(self.scandir, lock, self.log)?;
@@ -308,7 +326,9 @@ impl<'a> Pass<'a> {
         gone.iter()
             .map(|profile| {
                 let mut line = Line::bare(profile.as_str(), Action::Removed);
-                if !self.dry_run && let Err(error) = retire::retire(self.scandir, profile, self.deadline, self.log) {
+                if !self.dry_run
+                    && let Err(error) = retire::retire(self.scandir, profile, self.deadline, self.log)
+                {
                     match error.exit {
                         Exit::TimedOut => line.note = Some("draining"),
                         _ => line.action = Action::Failed,
@@ -329,7 +349,10 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         if self.listening != Listening::Yes {
-            return Err(Error::new(Exit::WrongState, format!("no s6-svscan is running on {}", self.scandir.path.display())));
+            return Err(Error::new(
+                Exit::WrongState,
+                format!("no s6-svscan is running on {}", self.scandir.path.display()),
+            ));
         }
         for line in lines.iter().filter(|l| !matches!(l.action, Action::Removed | Action::Skipped)) {
             let Some(profile) = Profile::from_bytes(line.profile.as_bytes()) else { continue };

@@ -28,9 +28,9 @@ fn is_gateway_run(command: &[String]) -> bool {
 fn command() -> Option<Vec<String>> {
     let children = std::fs::read_dir("/proc").ok()?.filter_map(|entry| {
         let entry = entry.ok()?;
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let of_root = entry.metadata().ok()?.uid() == 0;
-        (of_root && (pid == 1 || crate::process::parent(pid) == Some(1))).then(|| entry.path())
+        (of_root && (pid == 1 || crate::process::stat(pid).map(|s| s.parent) == Some(1))).then(|| entry.path())
     });
     children.filter_map(|dir| behind_wrapper(&arguments(&dir)?)).next()
 }
@@ -60,7 +60,11 @@ mod tests {
     fn the_command_is_what_stands_behind_the_wrapper() {
         for (line, gateway_run, dashboard) in [
             ("/init /opt/hermes/docker/main-wrapper.sh gateway run", true, false),
-            ("/bin/sh -e /run/s6/basedir/scripts/rc.init top /opt/hermes/docker/main-wrapper.sh gateway run", true, false),
+            (
+                "/bin/sh -e /run/s6/basedir/scripts/rc.init top /opt/hermes/docker/main-wrapper.sh gateway run",
+                true,
+                false,
+            ),
             ("/init /opt/hermes/docker/main-wrapper.sh hermes gateway run", true, false),
             ("/init /opt/hermes/docker/main-wrapper.sh gateway run --no-supervise", false, false),
             ("/init /opt/hermes/docker/main-wrapper.sh dashboard --port 1", false, true),

@@ -8,7 +8,8 @@ use crate::state::Prior;
 /// Lines for a person, the first one about the profile, the last one what to do next.
 pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
     let profile = &status.profile;
-    let mut lines = vec![format!("{profile} is {}, and its intent is {}", status.doing.as_str(), status.intent.as_str())];
+    let mut lines =
+        vec![format!("{profile} is {}, and its intent is {}", status.doing.as_str(), status.intent.as_str())];
     let mut because = |text: String| lines.push(format!("  because {text}"));
     let next = if !manager.is_s6 {
         because("no s6-svscan is running on the scandir: nothing is supervised".to_string());
@@ -28,7 +29,10 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
     } else {
         match status.doing {
             Doing::Held => {
-                because(format!("it died too often, or with a permanent error: {}", status.notes.first().map_or("", |n| n)));
+                because(format!(
+                    "it died too often, or with a permanent error: {}",
+                    status.notes.first().map_or("", |n| n)
+                ));
                 because(format!("its log tells why: {}", tail::hint(home, profile)));
                 format!("mend the cause, then: hermes-svc-start -W {profile}")
             }
@@ -37,11 +41,15 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
                 format!("hermes-svc-status -F {profile}")
             }
             Doing::Draining => {
-                because("it was told to end and finishes its work, for at most the template's timeout-kill".to_string());
+                because(
+                    "it was told to end and finishes its work, for at most the template's timeout-kill".to_string(),
+                );
                 format!("hermes-svc-stop -w {profile}")
             }
             Doing::Down if status.intent.starts() => {
-                because("somebody took it down without recording it (s6-svc -d), or it is between two tries".to_string());
+                because(
+                    "somebody took it down without recording it (s6-svc -d), or it is between two tries".to_string(),
+                );
                 because(tail::hint(home, profile));
                 format!("hermes-svc-start -W {profile}")
             }
@@ -55,7 +63,10 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
                 format!("hermes-svc-start -W {profile}")
             }
             Doing::Up | Doing::Waiting if !status.intent.starts() => {
-                because("it was brought up without recording it (s6-svc -u): it will be down after the next boot".to_string());
+                because(
+                    "it was brought up without recording it (s6-svc -u): it will be down after the next boot"
+                        .to_string(),
+                );
                 format!("hermes-svc-start {profile}   (to keep it up)")
             }
             Doing::Up if !status.ready => {

@@ -54,7 +54,7 @@ pub struct Status {
     /// What it does.
     pub doing: Doing,
     /// Its process.
-    pub pid: Option<u32>,
+    pub pid: Option<i32>,
     /// Seconds that it has been up.
     pub uptime: Option<u64>,
     /// Ready to serve?
@@ -82,7 +82,7 @@ impl Status {
         Record::new()
             .text("profile", self.profile.as_str())
             .text("state", self.doing.as_str())
-            .number_or_none("pid", self.pid.map(u64::from))
+            .number_or_none("pid", self.pid.map(|pid| pid as u64))
             .number_or_none("uptime", self.uptime)
             .flag("ready", self.ready)
             .text("intent", self.intent.as_str())
@@ -138,12 +138,12 @@ pub fn look(home: &Home, scandir: &Scandir, profile: &Profile) -> Result<Status>
     let there = scandir.has_slot(profile);
     let stat = if there && supervise::is_held(&path) { s6::svstat(&path)? } else { None };
     let slot = if there { Some(Slot::open(scandir, profile)?) } else { None };
-    let lock = if exists { lock::look(home, profile)? } else { Lock::Free };
-    let elsewhere = |pid: u32| matches!(&lock, Lock::Held(holder) if holder.as_ref().is_none_or(|h| h.pid != pid));
+    let lock = if exists { lock::holder(home, profile)? } else { Lock::Free };
+    let elsewhere = |pid: i32| matches!(&lock, Lock::Held(holder) if holder.as_ref().is_none_or(|h| h.pid != pid));
     let doing = match stat {
         Some(s) if s.up && !s.wanted_up => Doing::Draining,
         Some(s) if s.up && s.pid.is_some_and(|pid| is_before_exec(pid) && elsewhere(pid)) => {
-            notes.push(lock.to_string());
+            notes.push(format!("held by {lock}"));
             Doing::Waiting
         }
         Some(s) if s.up => Doing::Up,
@@ -245,6 +245,6 @@ fn intent(home: &Home, profile: &Profile) -> Result<(Prior, bool)> {
 }
 
 /// Still our own program, before it became the gateway?
-fn is_before_exec(pid: u32) -> bool {
+fn is_before_exec(pid: i32) -> bool {
     process::name(pid).is_some_and(|name| "hermes-run-gateway".starts_with(&name) && name.len() == 15)
 }

@@ -7,8 +7,7 @@ const HEAD: [&str; 8] = ["PROFILE", "STATE", "PID", "UPTIME", "READY", "INTENT",
 
 /// The lines of the table, its head first, columns padded to their widest entry.
 pub fn lines(all: &[Status]) -> Vec<String> {
-    let rows: Vec<[String; 8]> =
-        std::iter::once(HEAD.map(str::to_string)).chain(all.iter().map(cells)).collect();
+    let rows: Vec<[String; 8]> = std::iter::once(HEAD.map(str::to_string)).chain(all.iter().map(cells)).collect();
     let mut width = [0; 8];
     for row in &rows {
         for (w, cell) in width.iter_mut().zip(row) {
