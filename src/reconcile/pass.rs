@@ -153,7 +153,9 @@ impl<'a> Pass<'a> {
                 Err(error) => self.log.warning(&error.text),
             }
         }
-        gone.iter().for_each(|profile| drop(book.free(profile)));
+        for profile in gone {
+            book.free(profile);
+        }
         if !self.dry_run
             && let Err(error) = book.save()
         {
