@@ -18,7 +18,7 @@ SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 EXECUTABLE := $(CARGO_TARGET_DIR)/static/hermes-s6
 
 # cargo nextest runs each test in its own process, and says more; cargo test runs the same tests.
-SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run --no-fail-fast || echo test --no-fail-fast) --locked
+SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --locked
 
 .PHONY: all build install uninstall test lint suite test-matrix bench demo clean help
 .DELETE_ON_ERROR:
@@ -58,7 +58,7 @@ test: lint
 	scripts/install-deps build s6 hermes
 	scripts/hermes-venv >/dev/null
 	$(CARGO) test --locked --doc --quiet
-	$(CARGO) $(SUITE)
+	$(CARGO) $(SUITE) --no-fail-fast
 
 lint:
 	scripts/install-deps build rust lint
@@ -71,7 +71,7 @@ test-matrix:
 	scripts/install-deps build s6 hermes matrix
 	scripts/hermes-venv >/dev/null
 	$(CARGO) $(SUITE) --no-run
-	scripts/test-matrix $(CARGO) $(SUITE)
+	scripts/test-matrix $(CARGO) $(SUITE) --no-fail-fast
 
 # Whole processes, side by side with the Python reconciler and with s6's own programs.
 bench:
