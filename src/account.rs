@@ -142,10 +142,10 @@ fn groups_of(name: &str, gid: u32) -> Result<Vec<u32>> {
         if fields.len() < 4 || !fields[3].split(',').any(|member| member == name) {
             continue;
         }
-        if let Ok(group) = fields[2].parse() {
-            if !groups.contains(&group) {
-                groups.push(group);
-            }
+        if let Ok(group) = fields[2].parse()
+            && !groups.contains(&group)
+        {
+            groups.push(group);
         }
     }
     Ok(groups)

@@ -104,7 +104,7 @@ impl Args {
     ///
     /// # Errors
     /// `Stop` for `--help`, `--version` and whatever is not an option of this tool.
-    pub fn next(&mut self) -> Result<Option<Item>, Stop> {
+    pub fn item(&mut self) -> Result<Option<Item>, Stop> {
         use lexopt::Arg;
         loop {
             let (letter, value) = match self.parser.next().map_err(|_| Stop::Usage)? {
@@ -189,6 +189,11 @@ impl Deadline {
             None => Some(most),
             Some(at) => at.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()).map(|d| d.min(most)),
         }
+    }
+
+    /// Is there no limit?
+    pub fn is_endless(self) -> bool {
+        self.at.is_none()
     }
 
     /// Has it passed?

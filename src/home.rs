@@ -7,6 +7,7 @@ use crate::message::Log;
 use crate::profile::{MARKER, Profile};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -71,45 +72,61 @@ impl Home {
         })
     }
 
-    /// Every profile, `default` first, then by name. What is not a profile is passed over with a warning if it looks
-    /// like one (B7, B8), silently if it has no marker.
+    /// Every profile, `default` first, then by name. What only looks like one is passed over with a warning.
     ///
     /// # Errors
     /// 111 if `profiles` is there and cannot be read.
     pub fn profiles(&self, log: &dyn Log) -> Result<Vec<Profile>> {
-        let (found, odd) = self.act(|home| {
-            let mut found = Vec::new();
-            let mut odd = Vec::new();
+        let scan = self.scan()?;
+        for name in &scan.odd {
+            log.warning(&format!("profiles/{name} is not a profile: its name is {}", odd_name(name)));
+        }
+        Ok(scan.profiles)
+    }
+
+    /// The same without words: what else has a marker but no valid name is handed over (B7, B8).
+    ///
+    /// # Errors
+    /// 111 if `profiles` is there and cannot be read.
+    pub fn scan(&self) -> Result<Scan> {
+        self.act(|home| {
+            let mut scan = Scan { profiles: Vec::new(), odd: Vec::new() };
             let shown = self.path.join("profiles");
             let unreadable = |e| Error::system("read", shown.display(), e);
-            let dir = match beneath::open_dir(home, "profiles") {
-                Ok(dir) => dir,
-                Err(Errno::NOENT) => return Ok((found, odd)),
+            match beneath::open_dir(home, "profiles") {
+                Ok(dir) => {
+                    for entry in rustix::fs::Dir::read_from(&dir).map_err(unreadable)? {
+                        let name = entry.map_err(unreadable)?.file_name().to_owned();
+                        if name.to_bytes() != b"." && name.to_bytes() != b".." && has_marker(&dir, &name) {
+                            match Profile::from_bytes(name.to_bytes()) {
+                                Some(profile) if !profile.is_default() => scan.profiles.push(profile),
+                                _ => scan.odd.push(name.to_string_lossy().into_owned()),
+                            }
+                        }
+                    }
+                }
+                Err(Errno::NOENT) => {}
                 Err(errno) => return Err(unreadable(errno)),
-            };
-            for entry in rustix::fs::Dir::read_from(&dir).map_err(unreadable)? {
-                let name = entry.map_err(unreadable)?.file_name().to_owned();
-                let bytes = name.to_bytes();
-                if bytes == b"." || bytes == b".." || !has_marker(&dir, &name.to_string_lossy(), bytes) {
-                    continue;
-                }
-                match Profile::from_bytes(bytes) {
-                    Some(profile) if !profile.is_default() => found.push(profile),
-                    _ => odd.push(String::from_utf8_lossy(bytes).into_owned()),
-                }
             }
-            found.sort();
-            odd.sort();
-            Ok((found, odd))
-        })?;
-        for name in odd {
-            let why = if name == "default" { "that name is the home's own" } else { "the name is not valid" };
-            log.warning(&format!("profiles/{name} is not a profile: {why}"));
-        }
-        let mut all = vec![Profile::default_profile()];
-        all.extend(found);
-        Ok(all)
+            scan.profiles.sort();
+            scan.odd.sort();
+            scan.profiles.insert(0, Profile::default_profile());
+            Ok(scan)
+        })
     }
+}
+
+/// What is below `profiles`.
+pub struct Scan {
+    /// The profiles, `default` first, then by name.
+    pub profiles: Vec<Profile>,
+    /// Directories with a SOUL.md whose names are not for profiles. Untrusted text.
+    pub odd: Vec<String>,
+}
+
+/// Why such a name is not a profile's.
+pub fn odd_name(name: &str) -> &'static str {
+    if name == "default" { "reserved" } else { "invalid" }
 }
 
 /// Open a profile's directory beneath the home; `None` where it is not a profile. Call it with the account's rights.
@@ -125,12 +142,9 @@ pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Opti
     Ok(None)
 }
 
-fn has_marker(profiles: &OwnedFd, name: &str, bytes: &[u8]) -> bool {
-    // A name that is not UTF-8 cannot be a profile; it is looked at all the same, so that it is named and not hidden.
-    match beneath::open(profiles, name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()) {
-        Ok(dir) => is_marker(&dir, MARKER),
-        Err(_) => name.as_bytes() != bytes,
-    }
+fn has_marker(profiles: &OwnedFd, name: &CStr) -> bool {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(profiles, name, flags, Mode::empty()).is_ok_and(|dir| is_marker(&dir, MARKER))
 }
 
 /// A regular file, or a link that the user made: it is only looked at, never opened, because root may have left it 0600.

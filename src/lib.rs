@@ -14,4 +14,16 @@ pub mod record;
 pub mod account;
 pub mod beneath;
 pub mod home;
+pub mod intent;
+pub mod lock;
 pub mod profile;
+pub mod state;
+
+// s6, driven through its own programs.
+pub mod register;
+pub mod retire;
+pub mod s6;
+pub mod scandir;
+pub mod slot;
+pub mod supervise;
+pub mod template;
