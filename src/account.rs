@@ -25,15 +25,20 @@ impl Account {
     /// The runtime account for this home: the caller if it is not root; else `$HERMES_USER` (default `hermes`) if
     /// `/etc/passwd` has it; else the owner of the home (C3, C8).
     pub fn runtime(home: &Path) -> Result<Account> {
+        let wanted = std::env::var("HERMES_USER").ok().filter(|n| !n.is_empty());
+        Account::runtime_of(wanted.as_deref(), home)
+    }
+
+    /// The same where `$HERMES_USER` is not to be taken from our own environment.
+    pub fn runtime_of(wanted: Option<&str>, home: &Path) -> Result<Account> {
         if !geteuid().is_root() {
             return Ok(Account::caller());
         }
-        let wanted = std::env::var("HERMES_USER").ok().filter(|n| !n.is_empty());
-        if let Some(account) = Account::named(wanted.as_deref().unwrap_or("hermes"))? {
+        if let Some(account) = Account::named(wanted.unwrap_or("hermes"))? {
             return Ok(account);
         }
         let owner = std::fs::metadata(home).map_err(|e| Error::system("open", home.display(), e))?;
-        match Account::find(|f| f.get(2).and_then(|uid| uid.parse().ok()) == Some(owner.uid()))? {
+        match Account::of_uid(owner.uid())? {
             Some(account) => Ok(account),
             None => Ok(Account {
                 name: None,
@@ -48,6 +53,11 @@ impl Account {
     /// The account of this name in `/etc/passwd`, if there is one.
     pub fn named(name: &str) -> Result<Option<Account>> {
         Account::find(|f| f.first() == Some(&name))
+    }
+
+    /// The account of this uid in `/etc/passwd`, if there is one.
+    pub fn of_uid(uid: u32) -> Result<Option<Account>> {
+        Account::find(|f| f.get(2).and_then(|field| field.parse().ok()) == Some(uid))
     }
 
     fn caller() -> Account {

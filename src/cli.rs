@@ -61,6 +61,12 @@ pub const DRY_RUN: Opt = flag('n', "dry-run", "change nothing; say what would be
 pub const JSON: Opt = flag('j', "json", "one JSON object a line");
 /// `-t ms`
 pub const TIMEOUT: Opt = valued('t', "timeout", "ms", "one deadline for the whole command, in milliseconds; 0 = none");
+/// `-c envdir`
+pub const ENVDIR: Opt =
+    valued('c', "envdir", "envdir", "the container's variables, else /run/s6/container_environment");
+/// `-u user`
+pub const USER: Opt =
+    valued('u', "user", "user", "the account to become, else $HERMES_USER, else hermes, else the home's owner");
 /// `-T template`
 pub const TEMPLATE: Opt = valued('T', "template", "template", "else $HERMES_SLOT_TEMPLATE, else the installed one");
 

@@ -27,3 +27,15 @@ pub mod scandir;
 pub mod slot;
 pub mod supervise;
 pub mod template;
+
+// What stands on both.
+pub mod bootlog;
+pub mod command;
+pub mod environment;
+pub mod gateway;
+pub mod lifecycle;
+pub mod port;
+pub mod process;
+pub mod reconcile;
+pub mod settings;
+pub mod status;
