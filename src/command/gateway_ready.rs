@@ -52,7 +52,6 @@ fn ready(args: &Args, profile: &Profile, log: &dyn Log) -> Result<Answer> {
     let Some(pid) = s6::svstat(&slot)?.and_then(|stat| stat.pid) else {
         return Ok(Err("s6 has no process of it".to_string()));
     };
-    let pid = i32::try_from(pid).unwrap_or(0);
     let place = Place::find(&Wishes { home: args.home_option(), ..Wishes::default() }, log)?;
     // All that follows, the request included, has the account's rights.
     place.account.become_for_good()?;

@@ -22,8 +22,11 @@ pub mod svc_status;
 pub mod svc_stop;
 pub mod svc_unregister;
 
-/// Every tool by its name, for the one executable that is all of them.
-pub const TOOLS: &[(&str, fn() -> ExitCode)] = &[
+/// A tool's name and its `main`.
+pub type Named = (&'static str, fn() -> ExitCode);
+
+/// Every tool, for the one executable that is all of them.
+pub const TOOLS: &[Named] = &[
     ("hermes-detect-supervisor", detect_supervisor::main),
     ("hermes-gateway-ready", gateway_ready::main),
     ("hermes-port-alloc", port_alloc::main),

@@ -47,8 +47,8 @@ pub struct Pass<'a> {
 /// The services of the scandir, counted once and then kept up, as long as nobody else makes entries.
 struct Count {
     services: usize,
-    links: u64,
-    changed: (i64, u64),
+    /// The scandir itself: who makes an entry changes its time, and nearly always its links.
+    scandir: rustix::fs::Stat,
 }
 
 /// What the volume says of a profile.
@@ -253,9 +253,7 @@ impl<'a> Pass<'a> {
         let stat =
             rustix::fs::fstat(&self.scandir.dir).map_err(|e| Error::system("stat", self.scandir.path.display(), e))?;
         let services = match &self.count {
-            Some(count) if self.dry_run || count.links == stat.st_nlink as u64 && count.changed == changed(&stat) => {
-                count.services
-            }
+            Some(count) if self.dry_run || is_same(&count.scandir, &stat) => count.services,
             _ => {
                 if let Some(lock) = lock {
                     retire::sweep(self.scandir, lock, self.log)?;
@@ -268,10 +266,7 @@ impl<'a> Pass<'a> {
     }
 
     fn remember(&mut self, services: usize) {
-        self.count = rustix::fs::fstat(&self.scandir.dir).ok().map(|stat| {
-            let links = stat.st_nlink as u64;
-            Count { services, links, changed: changed(&stat) }
-        });
+        self.count = rustix::fs::fstat(&self.scandir.dir).ok().map(|scandir| Count { services, scandir });
     }
 
     fn update(&mut self, profile: &Profile, up: bool, stat: Option<Svstat>, line: &mut Line) -> Result<Action> {
@@ -307,10 +302,12 @@ impl<'a> Pass<'a> {
 
     /// The one rescan of a pass.
     fn rescan(&mut self) {
-        if self.published && !self.dry_run && self.listening == Listening::Yes {
-            if let Err(error) = s6::svscanctl("-a", &self.scandir.path) {
-                self.log.warning(&error.text);
-            }
+        if self.published
+            && !self.dry_run
+            && self.listening == Listening::Yes
+            && let Err(error) = s6::svscanctl("-a", &self.scandir.path)
+        {
+            self.log.warning(&error.text);
         }
     }
 
@@ -369,6 +366,6 @@ impl<'a> Pass<'a> {
     }
 }
 
-fn changed(stat: &rustix::fs::Stat) -> (i64, u64) {
-    (stat.st_mtime, stat.st_mtime_nsec as u64)
+fn is_same(a: &rustix::fs::Stat, b: &rustix::fs::Stat) -> bool {
+    (a.st_mtime, a.st_mtime_nsec, a.st_nlink) == (b.st_mtime, b.st_mtime_nsec, b.st_nlink)
 }
