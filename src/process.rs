@@ -14,6 +14,11 @@ pub fn stat(pid: i32) -> Option<Stat> {
     parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Ourselves, also where the `/proc` that is mounted is another pid namespace's.
+pub fn own() -> Option<Stat> {
+    parse(&std::fs::read("/proc/self/stat").ok()?)
+}
+
 /// The real uid of the process.
 pub fn uid(pid: i32) -> Option<u32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
