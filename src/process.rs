@@ -15,7 +15,7 @@ pub fn stat(pid: i32) -> Option<Stat> {
 }
 
 /// We ourselves.
-pub fn own() -> i32 {
+pub fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
@@ -23,6 +23,11 @@ pub fn own() -> i32 {
 pub fn name(pid: i32) -> Option<String> {
     let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_string())
+}
+
+/// Ourselves, also where the `/proc` that is mounted is another pid namespace's.
+pub fn own() -> Option<Stat> {
+    parse(&std::fs::read("/proc/self/stat").ok()?)
 }
 
 /// The real uid of the process.

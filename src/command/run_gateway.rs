@@ -109,8 +109,9 @@ fn prepare(profile: &Profile, wishes: &Wishes, ports: bool, prog: Vec<OsString>,
 fn require(home: &Home, profile: &Profile) -> Result<()> {
     home.require(profile).map_err(|error| match error.exit {
         Exit::Usage => {
-            let hint =
-                format!("create it (hermes profile create {profile}) or retire its slot (hermes-svc-unregister)");
+            let hint = format!(
+                "create it (hermes profile create {profile}) or retire its slot (hermes-svc-unregister {profile})"
+            );
             Error::new(Exit::Config, format!("{}: {hint}", error.text))
         }
         _ => error,

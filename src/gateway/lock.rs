@@ -219,7 +219,7 @@ fn is_in_place(dir: &OwnedFd, file: &OwnedFd) -> bool {
 fn keep(file: OwnedFd, shown: &str) -> Result<OwnedFd> {
     let failed = |e: Errno| Error::system("write", shown, e);
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let stat = process::stat(own);
+    let stat = process::own();
     let text = json!({
         "pid": own,
         "start_time": stat.map(|s| s.start_time),
