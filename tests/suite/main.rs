@@ -21,3 +21,6 @@ mod names;
 
 /// Slots: published, updated, retired, healed, and closed to the runtime account.
 mod slots;
+
+/// start, stop, restart, list; the intent; holds.
+mod lifecycle;
