@@ -91,11 +91,11 @@ fn start_records_the_intent_and_brings_the_gateway_up() {
 fn to_start_what_runs_changes_nothing() {
     let tree = running(&["coder"]);
     let pid = tree.wait_up("coder");
-    let before = (snapshot(&tree.home()), snapshot(&tree.scandir()));
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
     for args in [&["coder"][..], &["-w", "coder"], &["coder", "coder"]] {
         start(&tree, args).is(0, "profile=coder action=unchanged\n", "");
     }
-    assert_eq!((snapshot(&tree.home()), snapshot(&tree.scandir())), before);
+    before.still_holds();
     assert_eq!(tree.gateway("coder"), Some(pid));
 }
 
@@ -126,22 +126,22 @@ fn start_mints_the_slot_of_a_real_profile() {
 fn a_mistyped_name_mints_nothing() {
     let tree = Tree::up();
     tree.profile("coder");
-    let before = (snapshot(&tree.home()), snapshot(&tree.scandir()));
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
     start(&tree, &["codre"]).fails(100, "no such profile: codre*");
-    assert_eq!((snapshot(&tree.home()), snapshot(&tree.scandir())), before);
+    before.still_holds();
 }
 
 #[test]
 fn stop_restart_and_status_never_mint_a_slot() {
     let tree = Tree::up();
     tree.profile("coder").intent("running");
-    let before = (snapshot(&tree.home()), snapshot(&tree.scandir()));
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
     let want = "no such gateway: coder is not registered *";
     stop(&tree, &["coder"]).fails(102, want);
     restart(&tree, &["coder"]).fails(102, want);
     let status = tree.tool("hermes-svc-status").args(["-q", "coder"]).run();
     status.fails(102, want);
-    assert_eq!((snapshot(&tree.home()), snapshot(&tree.scandir())), before);
+    before.still_holds();
 }
 
 #[test]
@@ -366,12 +366,19 @@ fn the_intent_is_on_disk_before_s6_is_told() {
     tree.tool("hermes-svc-register").arg("down").run();
     deafen(&tree, "up");
     deafen(&tree, "down");
-    stop(&tree, &["-t", "500", "up"]).fails(111, "unable to s6-svc *gateway-up*");
-    start(&tree, &["-t", "500", "down"]).fails(111, "unable to s6-svc *gateway-down*");
-    assert_eq!(desired(&tree, "up").as_deref(), Some("stopped"));
-    assert_eq!(desired(&tree, "down").as_deref(), Some("running"));
-    restart(&tree, &["-t", "500", "up"]).fails(111, "unable to s6-svc *gateway-up*");
-    assert_eq!(desired(&tree, "up").as_deref(), Some("running"));
+    for (tool, name, want) in [
+        ("hermes-svc-stop", "up", "stopped"),
+        ("hermes-svc-restart", "up", "running"),
+        ("hermes-svc-start", "down", "running"),
+    ] {
+        let running = tree.tool(tool).arg(name).start();
+        wait_until(want, || desired(&tree, name).as_deref() == Some(want));
+        wait_until("it to tell s6, in vain", || {
+            tree.processes().iter().any(|p| p.ppid == running.pid && p.comm == "s6-svc")
+        });
+        tree.processes().iter().filter(|p| p.comm == "s6-svc").for_each(|p| kill(p.pid, Signal::KILL));
+        running.wait().fails(111, &format!("unable to s6-svc *gateway-{name}*"));
+    }
 }
 
 #[test]
@@ -418,7 +425,8 @@ fn fields_that_we_do_not_know_survive() {
         assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (0o640, tree.uid, tree.gid));
     }
     // No temporary file is left.
-    let left: Vec<String> = snapshot(&profile.dir).into_keys().filter(|n| n.contains("gateway_state.json")).collect();
+    let left: Vec<String> =
+        snapshot(&[&profile.dir]).found.into_keys().filter(|n| n.contains("gateway_state.json")).collect();
     assert_eq!(left, ["gateway_state.json"]);
 }
 
@@ -664,7 +672,7 @@ fn a_dry_run_says_the_same_and_does_nothing() {
     tree.tool("hermes-svc-register").arg("down").run();
     tree.profile("new");
     let pid = tree.wait_up("up");
-    let before = (snapshot(&tree.home()), snapshot(&tree.scandir()));
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
     start(&tree, &["-n", "-w", "down", "new", "up"]).is(
         0,
         "profile=down action=started\nprofile=new action=started\nprofile=up action=unchanged\n",
@@ -674,7 +682,7 @@ fn a_dry_run_says_the_same_and_does_nothing() {
     stop(&tree, &["-n", "-k", "-a"]).is(0, "profile=up action=stopped\n", "");
     restart(&tree, &["-nj", "-W", "up"]).is(0, "{\"profile\":\"up\",\"action\":\"restarted\",\"dry_run\":true}\n", "");
     start(&tree, &["-n", "nobody"]).fails(100, "no such profile: nobody*");
-    assert_eq!((snapshot(&tree.home()), snapshot(&tree.scandir())), before);
+    before.still_holds();
     assert_eq!(tree.gateway("up"), Some(pid));
     start(&tree, &["-j", "up"]).is(0, "{\"profile\":\"up\",\"action\":\"unchanged\",\"dry_run\":false}\n", "");
 }
