@@ -9,3 +9,6 @@ mod support;
 
 /// The tests' own ground: a tree starts, and dies as hard as a container does.
 mod harness;
+
+/// Our decision at boot beside that of the Python reconciler.
+mod differential;
