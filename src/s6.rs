@@ -82,7 +82,7 @@ impl Svstat {
             wanted_up,
             normally_up,
             ready,
-            pid: i32::try_from(pid).ok().filter(|p| *p != 0),
+            pid: i32::try_from(pid).ok().filter(|p| *p > 0),
             exit_code: i32::try_from(exit_code).ok().filter(|c| *c >= 0),
             signal: i32::try_from(signal).ok().filter(|s| *s > 0),
             seconds: u64::try_from(seconds).unwrap_or(0),
@@ -139,12 +139,6 @@ pub fn svscanctl(options: &str, scandir: &Path) -> Result<()> {
 /// write in `supervise/` has the right to.
 pub fn svdt_clear(service: &Path) -> bool {
     run("s6-svdt-clear", &[service.as_os_str()]).is_ok_and(|output| output.status.success())
-}
-
-/// The deaths that `s6-svdt` has on record.
-pub fn deaths(service: &Path) -> Option<usize> {
-    let output = run("s6-svdt", &[service.as_os_str()]).ok().filter(|o| o.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).lines().count())
 }
 
 #[cfg(test)]

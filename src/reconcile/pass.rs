@@ -147,6 +147,7 @@ impl<'a> Pass<'a> {
             Ok(book) => book,
             Err(error) => return self.log.warning(&error.text),
         };
+        self.follow_renames(&mut book, profiles, gone);
         for profile in profiles {
             match book.assign(profile) {
                 Ok(assignment) => drop(self.ports.insert(profile.clone(), assignment)),
@@ -160,6 +161,29 @@ impl<'a> Pass<'a> {
             && let Err(error) = book.save()
         {
             self.log.warning(&error.text);
+        }
+    }
+
+    /// A renamed profile keeps its port (B4, E9): its directory still says under which name its gateway last ran.
+    fn follow_renames(&self, book: &mut port::Book, profiles: &[Profile], gone: &[Profile]) {
+        let fresh = |p: &&Profile| !p.is_default() && !book.has(p);
+        let candidates: Vec<Profile> = if gone.is_empty() {
+            profiles.iter().filter(fresh).cloned().collect()
+        } else {
+            // Its new name may not be among those that we were asked about.
+            self.home.scan().map_or_else(|_| Vec::new(), |scan| scan.profiles.iter().filter(fresh).cloned().collect())
+        };
+        for new in candidates {
+            let former =
+                self.home.act(|home| Ok(profile_dir(home, &new).ok().flatten().and_then(gateway::lock::last_profile)));
+            if let Ok(Some(old)) = former
+                && old != new
+                && book.has(&old)
+                && self.home.require(&old).is_err()
+            {
+                self.log.info(&format!("{new} was {old}: it keeps its port"));
+                book.rename(&old, &new);
+            }
         }
     }
 

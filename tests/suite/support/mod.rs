@@ -2,6 +2,7 @@
 
 pub mod agent;
 mod glob;
+mod port;
 mod proc;
 mod profile;
 mod snapshot;
@@ -9,6 +10,7 @@ mod tool;
 mod tree;
 
 pub use glob::glob;
+pub use port::preferred_port;
 pub use proc::{Process, kill, processes, start_time};
 pub use profile::Profile;
 pub use snapshot::snapshot;

@@ -1,6 +1,6 @@
 //! A private place for one test: a volume, a scandir, a template, the tools, and a real s6-svscan over them.
 
-use super::{Process, Profile, Tool, kill, processes, start_time, wait_for, wait_until};
+use super::{Process, Profile, Ran, Tool, kill, processes, start_time, wait_for, wait_until};
 use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fs;
@@ -147,6 +147,27 @@ impl Tree {
         fs::write(&path, text).expect("script");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
         path.display().to_string()
+    }
+
+    /// Run a line of shell where the volume is mounted read-only. Nobody else sees that mount. Root only.
+    pub fn on_read_only_volume(&self, command: &str) -> Ran {
+        let mount =
+            r#"mount --bind "$HERMES_HOME" "$HERMES_HOME" && mount -o remount,ro,bind "$HERMES_HOME" || exit 97"#;
+        self.tool("unshare").args(["--mount", "sh", "-c", &format!("{mount}\n{command}")]).run()
+    }
+
+    /// Run a line of shell where the volume is another one, with what `setup` puts there and not one byte more. Nobody
+    /// else sees that mount. Root only.
+    pub fn on_full_volume(&self, setup: &str, command: &str) -> Ran {
+        let (uid, gid) = (self.uid, self.gid);
+        let script = format!(
+            r#"mount -t tmpfs -o size=256k,mode=0755 none "$HERMES_HOME" || exit 97
+               {setup}
+               chown -R {uid}:{gid} "$HERMES_HOME"
+               cat /dev/zero > "$HERMES_HOME/fill" 2> /dev/null
+               {command}"#
+        );
+        self.tool("unshare").args(["--mount", "sh", "-c", &script]).run()
     }
 
     fn install_tools(&self) {
