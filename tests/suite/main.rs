@@ -24,3 +24,5 @@ mod slots;
 
 /// start, stop, restart, list; the intent; holds.
 mod lifecycle;
+/// Our decision at boot beside that of the Python reconciler.
+mod differential;
