@@ -1,0 +1,131 @@
+//! Files on the volume, which is untrusted: every path is resolved beneath an open directory, through no symbolic link,
+//! and only regular files of a bounded size are read, without ever blocking on a FIFO (DESIGN, section 5; H2).
+//!
+//! Who calls these as root calls them inside `Account::act`.
+
+use rustix::fs::{FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::path::Arg;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Open `path` beneath `dir` with these flags.
+pub fn open(dir: impl AsFd, path: impl Arg, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    resolve(dir, path, flags, mode, ResolveFlags::empty())
+}
+
+/// The same, and through no mount point (`EXDEV`): what is mounted below the volume belongs to somebody else.
+pub fn open_same_mount(dir: impl AsFd, path: impl Arg, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    resolve(dir, path, flags, Mode::empty(), ResolveFlags::NO_XDEV)
+}
+
+fn resolve(
+    dir: impl AsFd,
+    path: impl Arg,
+    flags: OFlags,
+    mode: Mode,
+    more: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | more;
+    // openat2 refuses O_NOCTTY, and nearly everything else, beside O_PATH, which opens no terminal anyway.
+    let quiet = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
+    let flags = flags | OFlags::CLOEXEC | quiet;
+    path.into_with_c_str(|path| {
+        loop {
+            match rustix::fs::openat2(&dir, path, flags, mode, resolve) {
+                // EAGAIN: a rename elsewhere raced the resolution; the kernel asks to try again.
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                done => return done,
+            }
+        }
+    })
+}
+
+/// Open a directory beneath `dir`.
+pub fn open_dir(dir: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
+    open(dir, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+}
+
+/// What was found where a file was expected.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing has that name.
+    Absent,
+    /// The bytes of a regular file.
+    Bytes(Vec<u8>),
+    /// Something that is not to be read, and what it is: "a directory", "over 1048576 bytes long", "Permission denied".
+    Unfit(String),
+}
+
+/// Read the regular file `path`, of at most `limit` bytes.
+pub fn read(dir: impl AsFd, path: &str, limit: usize) -> Content {
+    let fd = match open(dir, path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Content::Absent,
+        Err(Errno::LOOP) => return Content::Unfit("a symbolic link".to_string()),
+        Err(errno) => return Content::Unfit(crate::exit::cause_text(&errno.into())),
+    };
+    let stat = match rustix::fs::fstat(&fd) {
+        Ok(stat) => stat,
+        Err(errno) => return Content::Unfit(crate::exit::cause_text(&errno.into())),
+    };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Directory => return Content::Unfit("a directory".to_string()),
+        FileType::Fifo => return Content::Unfit("a FIFO".to_string()),
+        _ => return Content::Unfit("not a regular file".to_string()),
+    }
+    let mut bytes = Vec::new();
+    match File::from(fd).take(limit as u64 + 1).read_to_end(&mut bytes) {
+        Ok(read) if read > limit => Content::Unfit(format!("over {limit} bytes long")),
+        Ok(_) => Content::Bytes(bytes),
+        Err(e) => Content::Unfit(crate::exit::cause_text(&e)),
+    }
+}
+
+/// Replace the file `name` in `dir`, or make it: unique temporary file, fsync, rename, fsync of the directory. Whatever
+/// happens in between, a reader sees the old bytes or the new ones (A15). An old regular file's mode is kept.
+pub fn replace(dir: impl AsFd, name: &str, bytes: &[u8], mode: Mode) -> std::io::Result<()> {
+    let dir = dir.as_fd();
+    let old = rustix::fs::statat(dir, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+    let mode = match old {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+            Mode::from_raw_mode(stat.st_mode & 0o777)
+        }
+        _ => mode,
+    };
+    let temporary = format!(".{name}.{}", random_suffix()?);
+    let fd = open(dir, &temporary, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR)?;
+    let mut file = File::from(fd);
+    let written = (file.write_all(bytes))
+        .and_then(|()| Ok(rustix::fs::fchmod(&file, mode)?))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| Ok(rustix::fs::renameat(dir, temporary.as_str(), dir, name)?));
+    if let Err(e) = written {
+        let _ = rustix::fs::unlinkat(dir, temporary.as_str(), rustix::fs::AtFlags::empty());
+        return Err(e);
+    }
+    Ok(rustix::fs::fsync(dir)?)
+}
+
+/// Move what has the name `name` out of the way, to `name.bad`, so that nothing is lost.
+pub fn set_aside(dir: impl AsFd, name: &str) -> rustix::io::Result<()> {
+    let aside = format!("{name}.bad");
+    match rustix::fs::renameat_with(&dir, name, &dir, aside.as_str(), RenameFlags::empty()) {
+        // An earlier directory of that name, or a file where a directory has to go.
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ISDIR | Errno::NOTDIR) => {
+            let other = format!("{aside}.{}", random_suffix().map_err(|_| Errno::IO)?);
+            rustix::fs::renameat(&dir, name, &dir, other.as_str())
+        }
+        done => done,
+    }
+}
+
+/// Six characters that nobody can guess, for unique names (`mkstemp`'s XXXXXX).
+pub fn random_suffix() -> std::io::Result<String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut bytes = [0u8; 6];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(bytes.iter().map(|b| char::from(LETTERS[usize::from(b % 32)])).collect())
+}

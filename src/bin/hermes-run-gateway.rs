@@ -1,0 +1,4 @@
+//! hermes-run-gateway(8).
+fn main() -> std::process::ExitCode {
+    hermes_s6::command::run_gateway::main()
+}

@@ -1,0 +1,98 @@
+//! Words on stderr, one line each, in the manner of skalibs' strerr.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Where the library says what is worth saying while it works. It never prints by itself.
+pub trait Log {
+    /// Something is wrong, and the work goes on.
+    fn warning(&self, text: &str);
+    /// Something that only `-v` asks for.
+    fn info(&self, text: &str);
+}
+
+/// stderr, behind the program's name.
+pub struct Stderr {
+    prog: &'static str,
+    verbose: bool,
+}
+
+impl Stderr {
+    /// Messages of `prog`; `info:` lines only if `verbose`.
+    pub fn new(prog: &'static str, verbose: bool) -> Stderr {
+        Stderr { prog, verbose }
+    }
+
+    /// `prog: fatal: text`
+    pub fn fatal(&self, text: &str) {
+        self.line("fatal", text);
+    }
+
+    /// `prog: usage: text`
+    pub fn usage(&self, text: &str) {
+        self.line("usage", text);
+    }
+
+    fn line(&self, level: &str, text: &str) {
+        let line = format!("{}: {level}: {}\n", self.prog, printable(text));
+        // A stderr that is closed or full must not change what the tool does.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+impl Log for Stderr {
+    fn warning(&self, text: &str) {
+        self.line("warning", text);
+    }
+
+    fn info(&self, text: &str) {
+        if self.verbose {
+            self.line("info", text);
+        }
+    }
+}
+
+/// Nowhere: for a caller that only wants the result.
+pub struct Silent;
+
+impl Log for Silent {
+    fn warning(&self, _text: &str) {}
+    fn info(&self, _text: &str) {}
+}
+
+/// The text with everything escaped that could end a line, move a cursor or reorder what a terminal shows:
+/// names and values on the volume are untrusted (DESIGN, section 3: no untrusted byte reaches a terminal raw).
+pub fn printable(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+                let _ = write!(clean, "{}", c.escape_unicode());
+            }
+            c if c.is_control() => {
+                let _ = write!(clean, "{}", c.escape_default());
+            }
+            c => clean.push(c),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn nothing_that_moves_a_cursor_is_printable() {
+        for (raw, shown) in [
+            ("a b", "a b"),
+            ("a\nb", "a\\nb"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("\u{9b}2J", "\\u{9b}2J"),
+            ("\u{202e}x", "\\u{202e}x"),
+            ("é", "é"),
+        ] {
+            assert_eq!(printable(raw), shown);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Records on stdout: `key=value` fields for people and shells, or one JSON object a line for programs.
+
+use crate::exit::{Error, Result};
+use crate::message::printable;
+use serde_json::Value as Json;
+use std::io::Write as _;
+
+/// One record: fields in a fixed order, the same in both forms.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    fields: Vec<(&'static str, Field)>,
+}
+
+#[derive(Clone, Debug)]
+enum Field {
+    Text(String),
+    Number(u64),
+    /// JSON only.
+    Flag(bool),
+    /// JSON only.
+    Aside(String),
+    /// `null` in JSON, and this word, if any, in text.
+    Absent(Option<&'static str>),
+}
+
+impl Record {
+    /// A record without fields.
+    pub fn new() -> Record {
+        Record::default()
+    }
+
+    /// A field that is always there.
+    #[must_use]
+    pub fn text(mut self, key: &'static str, value: impl Into<String>) -> Record {
+        self.fields.push((key, Field::Text(value.into())));
+        self
+    }
+
+    /// A number.
+    #[must_use]
+    pub fn number(mut self, key: &'static str, value: u64) -> Record {
+        self.fields.push((key, Field::Number(value)));
+        self
+    }
+
+    /// A number that may be absent: the word `none` in text, null in JSON.
+    #[must_use]
+    pub fn number_or_none(mut self, key: &'static str, value: Option<u64>) -> Record {
+        self.fields.push((key, value.map_or(Field::Absent(Some("none")), Field::Number)));
+        self
+    }
+
+    /// A note: left out of the text where there is none, null in JSON.
+    #[must_use]
+    pub fn note(mut self, key: &'static str, value: Option<impl Into<String>>) -> Record {
+        self.fields.push((key, value.map_or(Field::Absent(None), |v| Field::Text(v.into()))));
+        self
+    }
+
+    /// A boolean that only JSON shows (`dry_run`: the text of a dry run is the same as that of a real one).
+    #[must_use]
+    pub fn flag(mut self, key: &'static str, value: bool) -> Record {
+        self.fields.push((key, Field::Flag(value)));
+        self
+    }
+
+    /// A text that only JSON shows, because the text form has it elsewhere.
+    #[must_use]
+    pub fn json_only(mut self, key: &'static str, value: &str) -> Record {
+        self.fields.push((key, Field::Aside(value.to_string())));
+        self
+    }
+
+    /// `key=value` fields separated by single spaces. A value that holds anything but printable, spaceless text is escaped.
+    pub fn to_text(&self) -> String {
+        let mut words = Vec::with_capacity(self.fields.len());
+        for (key, field) in &self.fields {
+            match field {
+                Field::Text(value) => words.push(format!("{key}={}", printable(value).replace(' ', "\\x20"))),
+                Field::Number(value) => words.push(format!("{key}={value}")),
+                Field::Absent(Some(word)) => words.push(format!("{key}={word}")),
+                Field::Flag(_) | Field::Aside(_) | Field::Absent(None) => {}
+            }
+        }
+        words.join(" ")
+    }
+
+    /// One JSON object, numbers as numbers, absent as null, fields in the order in which they were given.
+    pub fn to_json(&self) -> String {
+        let fields: Vec<String> = (self.fields.iter())
+            .map(|(key, field)| {
+                let value = match field {
+                    Field::Text(value) | Field::Aside(value) => Json::from(printable(value)),
+                    Field::Number(value) => Json::from(*value),
+                    Field::Flag(value) => Json::from(*value),
+                    Field::Absent(_) => Json::Null,
+                };
+                format!("\"{key}\":{value}")
+            })
+            .collect();
+        format!("{{{}}}", fields.join(","))
+    }
+}
+
+/// stdout, in the form that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// `-j`
+    pub json: bool,
+}
+
+impl Output {
+    /// Print one record; in text form behind `prefix`.
+    pub fn record(self, prefix: &str, record: &Record) -> Result<()> {
+        match self.json {
+            true => line(&record.to_json()),
+            false => line(&format!("{prefix}{}", record.to_text())),
+        }
+    }
+}
+
+/// One line of data on stdout, written at once. A reader that went away is an error (111), as everywhere in s6.
+pub fn line(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    (out.write_all(format!("{text}\n").as_bytes()))
+        .and_then(|()| out.flush())
+        .map_err(|e| Error::system("write to", "standard output", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Record;
+
+    #[test]
+    fn text_and_json_show_the_same_fields_in_the_same_order() {
+        let record = Record::new()
+            .text("profile", "coder")
+            .number_or_none("port", None)
+            .note("note", None::<String>)
+            .text("odd", "a b\n\"")
+            .flag("dry_run", true);
+        assert_eq!(record.to_text(), "profile=coder port=none odd=a\\x20b\\n\"");
+        assert_eq!(record.to_json(), r#"{"profile":"coder","port":null,"note":null,"odd":"a b\\n\"","dry_run":true}"#);
+    }
+}

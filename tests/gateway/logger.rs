@@ -1,0 +1,110 @@
+use crate::ground::{Ground, UID, ended, until};
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::process::{Command, Stdio};
+
+/// Run the logger on these lines, with something to be ready on: code, stdout, stderr.
+fn log(ground: &Ground, arguments: &[&str], lines: &str) -> (i32, String, String) {
+    let mut command: Command = ground.command("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 3>ready", env!("CARGO_BIN_EXE_hermes-run-logger")]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    ended(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn lines_go_into_the_home_with_a_time_and_on_to_the_container_without() {
+    let ground = Ground::new();
+    assert_eq!(log(&ground, &["coder"], "one\ntwo\n"), (0, "one\ntwo\n".to_string(), String::new()));
+    let text = ground.log("coder");
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.split_once("  ")).map(|(_, rest)| rest).collect();
+    assert_eq!(lines, ["one", "two"]);
+    assert_eq!(fs::read(ground.dir.join("ready")).unwrap(), b"\n", "it says when it is ready");
+    for path in ["logs", "logs/gateways", "logs/gateways/coder", "logs/gateways/coder/current"] {
+        assert_eq!(fs::metadata(ground.home().join(path)).unwrap().uid(), UID, "{path}");
+    }
+}
+
+#[test]
+fn where_the_directory_is_of_no_use_no_line_is_lost() {
+    type Spoil = fn(&Ground);
+    let cases: [(&str, Spoil); 5] = [
+        ("unable to open HOME/logs: Too many levels of symbolic links", |ground| {
+            fs::create_dir(ground.dir.join("elsewhere")).unwrap();
+            symlink(ground.dir.join("elsewhere"), ground.home().join("logs")).unwrap();
+        }),
+        ("unable to create HOME/logs/gateways: Permission denied", |ground| {
+            fs::create_dir(ground.home().join("logs")).unwrap();
+        }),
+        ("unable to write in HOME/logs/gateways/coder: Permission denied", |ground| {
+            fs::create_dir_all(ground.home().join("logs/gateways/coder")).unwrap();
+        }),
+        ("unable to write HOME/logs/gateways/coder/current: it is not a regular file", |ground| {
+            fs::create_dir_all(ground.home().join("logs/gateways/coder/current")).unwrap();
+            chown(ground.home().join("logs/gateways/coder"), Some(UID), None).unwrap();
+        }),
+        ("unable to open HOME: Permission denied (for uid 54321)", |ground| {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o300);
+            fs::set_permissions(ground.home(), mode).unwrap();
+        }),
+    ];
+    for (why, spoil) in cases {
+        let ground = Ground::new();
+        spoil(&ground);
+        let why = why.replace("HOME", ground.home().to_str().unwrap());
+        let warning = format!("hermes-run-logger: warning: {why}: the log of coder goes to the container's log only\n");
+        assert_eq!(log(&ground, &["coder"], "one\n"), (0, "one\n".to_string(), warning));
+        assert!(!ground.dir.join("elsewhere/gateways").exists());
+    }
+}
+
+#[test]
+fn a_log_that_another_container_writes_is_left_to_it() {
+    let ground = Ground::new();
+    log(&ground, &["coder"], "first\n");
+    let mut other =
+        ground.command("s6-log").arg(ground.home().join("logs/gateways/coder")).stdin(Stdio::piped()).spawn().unwrap();
+    let lock = ground.home().join("logs/gateways/coder/lock");
+    let inode = fs::metadata(&lock).unwrap().ino();
+    until("the other logger to hold the lock", || {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|line| line.contains("POSIX") && line.contains(&format!(":{inode} "))).then_some(())
+    });
+    let (code, out, err) = log(&ground, &["coder"], "second\n");
+    assert_eq!((code, out.as_str()), (0, "second\n"));
+    let text = format!("timed out after 5000 ms waiting for the lock {}", lock.display());
+    assert_eq!(err, format!("hermes-run-logger: warning: {text}: the log of coder goes to the container's log only\n"));
+    assert!(!ground.log("coder").contains("second"));
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    log(&ground, &["coder"], "third\n");
+    assert!(ground.log("coder").contains("third"));
+}
+
+#[test]
+fn prog_takes_the_place_of_s6_log() {
+    let ground = Ground::new();
+    let (code, out, err) = log(&ground, &["coder", "sh", "-c", "id -u; echo \"$1\"; cat", "sh"], "one\n");
+    let dir = ground.home().join("logs/gateways/coder");
+    assert_eq!((code, out, err), (0, format!("{UID}\n{}\none\n", dir.display()), String::new()));
+}
+
+#[test]
+fn a_bad_name_is_wrong_usage() {
+    let ground = Ground::new();
+    let (code, out, err) = log(&ground, &["Coder"], "");
+    assert_eq!((code, out.as_str()), (100, ""));
+    assert!(err.starts_with("hermes-run-logger: fatal: invalid profile name \"Coder\": "), "{err}");
+}
+
+#[test]
+fn in_a_slot_the_lines_reach_the_container() {
+    let mut ground = Ground::new();
+    let slot = ground.slot("coder");
+    ground.svscan();
+    crate::ground::until_svstat(&slot.join("log"), "up,ready", "true true");
+    until("the line", || ground.container_log().contains("hermes -p coder gateway run --replace\n").then_some(()));
+    until("the line", || ground.log("coder").contains("hermes -p coder gateway run --replace\n").then_some(()));
+}

@@ -1,0 +1,389 @@
+use crate::ground::{GID, Ground, UID, is_locked, kill, lives, until};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+const TOOL: &str = "hermes-run-gateway";
+
+/// A program that shows its environment, NUL between the variables.
+fn environment(text: &str) -> Vec<(String, String)> {
+    let pairs = text.split('\0').filter(|p| !p.is_empty()).filter_map(|p| p.split_once('='));
+    pairs.map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+fn get<'a>(variables: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+}
+
+/// A directory of variables, root's.
+fn envdir(path: &Path, variables: &[(&str, &str)]) {
+    fs::create_dir(path).unwrap();
+    for (name, value) in variables {
+        fs::write(path.join(name), value).unwrap();
+    }
+}
+
+/// The directory in which a slot's `run` is started.
+fn slot(ground: &Ground, variables: &[(&str, &str)]) -> std::path::PathBuf {
+    let slot = ground.dir.join("slot");
+    fs::create_dir_all(slot.join("supervise")).unwrap();
+    envdir(&slot.join("env"), variables);
+    slot
+}
+
+#[test]
+fn what_will_never_work_is_78_and_says_what_to_do() {
+    let ground = Ground::new();
+    fs::create_dir(ground.profile_dir("empty")).unwrap();
+    let open = ground.dir.join("open");
+    envdir(&open, &[("HERMES_USER", "root")]);
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let home = ground.home().display().to_string();
+    let open = open.display().to_string();
+    let cases: [(&[&str], String); 7] = [
+        (&["Coder"], "invalid profile name \"Coder\": it must be [a-z0-9][a-z0-9_-]* of at most 64 bytes".to_string()),
+        (
+            &["ghost"],
+            format!(
+                "no such profile: ghost (no {home}/profiles/ghost/SOUL.md): create it (hermes profile create ghost) or \
+                 retire its slot (hermes-svc-unregister ghost)"
+            ),
+        ),
+        (
+            &["empty"],
+            format!(
+                "no such profile: empty (no {home}/profiles/empty/SOUL.md): create it (hermes profile create empty) or \
+                 retire its slot (hermes-svc-unregister empty)"
+            ),
+        ),
+        (
+            &["-u", "no-such-user-x", "coder"],
+            "no such user: no-such-user-x: add it to /etc/passwd, or correct -u".to_string(),
+        ),
+        (
+            &["-H", "/nowhere/at/all", "coder"],
+            "unable to open /nowhere/at/all: No such file or directory: mount the volume there, or set HERMES_HOME or -H \
+             to where it is"
+                .to_string(),
+        ),
+        (
+            &["-c", "/nowhere/at/all", "coder"],
+            "no such environment directory: /nowhere/at/all: correct -c or leave it out".to_string(),
+        ),
+        (&["-c", &open, "coder"], format!("unable to trust {open}: others than root can write in it")),
+    ];
+    for (arguments, text) in cases {
+        let fatal = format!("hermes-run-gateway: fatal: {text}\n");
+        assert_eq!(ground.run(TOOL, arguments), (78, String::new(), fatal), "{arguments:?}");
+    }
+    assert!(!ground.profile_dir("ghost").exists(), "a missing profile must not come into being");
+    assert_eq!(fs::read_dir(ground.profile_dir("empty")).unwrap().count(), 0);
+}
+
+#[test]
+fn wrong_usage_and_a_missing_program_have_their_own_codes() {
+    let ground = Ground::new();
+    for arguments in [&[][..], &["-z", "coder"], &["-s", "/x", "coder"], &["-c"]] {
+        let (code, out, err) = ground.run(TOOL, arguments);
+        assert_eq!((code, out.as_str()), (100, ""), "{arguments:?}");
+        let usage = "[ -H home ] [ -v ] [ -c envdir ] [ -u user ] [ -P ] profile [ prog... ]";
+        assert_eq!(err, format!("hermes-run-gateway: usage: hermes-run-gateway {usage}\n"));
+    }
+    let (code, _, err) = ground.run(TOOL, &["coder", "no-such-program-x"]);
+    assert_eq!(code, 127);
+    assert!(err.starts_with("hermes-run-gateway: fatal: unable to execute no-such-program-x: No such file or directory on the PATH /run/"), "{err}");
+    assert!(err.ends_with(": install it, or correct PATH\n"), "{err}");
+    let (code, _, err) = ground.run(TOOL, &["coder", "/etc/passwd"]);
+    assert_eq!(
+        (code, err.as_str()),
+        (126, "hermes-run-gateway: fatal: unable to execute /etc/passwd: Permission denied\n")
+    );
+}
+
+#[test]
+fn the_slots_environment_wins_over_the_containers_and_that_over_the_inherited() {
+    let ground = Ground::new();
+    let container = ground.dir.join("container");
+    envdir(&container, &[("A", "container\n"), ("B", "container"), ("C", "container"), ("GONE", ""), ("NL", "a\nb\n")]);
+    let slot = slot(&ground, &[("C", "slot"), ("API_SERVER_KEY", "own")]);
+    let mut command = ground.command(TOOL);
+    command.args(["-P", "-c"]).arg(&container).args(["coder", "env", "-0"]).current_dir(&slot);
+    command.envs([("A", "inherited"), ("D", "inherited"), ("GONE", "inherited")]);
+    command.envs([("API_SERVER_KEY", "default's"), ("API_SERVER_PORT", "8642"), ("DISCORD_BOT_TOKEN", "default's")]);
+    let output = command.output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen = environment(&String::from_utf8(output.stdout).unwrap());
+    let home = ground.home().display().to_string();
+    for (name, value) in [
+        ("A", Some("container")),
+        ("B", Some("container")),
+        ("C", Some("slot")),
+        ("D", Some("inherited")),
+        ("GONE", None),
+        ("NL", Some("a\nb")),
+        ("API_SERVER_KEY", Some("own")),
+        ("API_SERVER_PORT", None),
+        ("DISCORD_BOT_TOKEN", None),
+        ("HERMES_HOME", Some(home.as_str())),
+        ("HOME", Some(home.as_str())),
+        ("PWD", Some(home.as_str())),
+        ("HERMES_S6_SUPERVISED_CHILD", Some("1")),
+        ("HERMES_SUPERVISED_CHILD", Some("1")),
+    ] {
+        assert_eq!(get(&seen, name), value, "{name}");
+    }
+}
+
+#[test]
+fn default_keeps_what_is_its_own() {
+    let ground = Ground::new();
+    let mut command = ground.command(TOOL);
+    command.args(["-P", "default", "env", "-0"]).envs([("API_SERVER_KEY", "k"), ("TELEGRAM_BOT_TOKEN", "t")]);
+    let seen = environment(&String::from_utf8(command.output().unwrap().stdout).unwrap());
+    assert_eq!((get(&seen, "API_SERVER_KEY"), get(&seen, "TELEGRAM_BOT_TOKEN")), (Some("k"), Some("t")));
+}
+
+#[test]
+fn the_home_is_the_options_else_the_slots_else_the_containers_else_the_inherited() {
+    let ground = Ground::new();
+    let home = ground.home().display().to_string();
+    let container = ground.dir.join("container");
+    let slot = slot(&ground, &[]);
+    envdir(&container, &[]);
+    let place = |option: &[&str], slot_says: &str, container_says: &str, inherited: &str| {
+        for (dir, text) in [(slot.join("env"), slot_says), (container.clone(), container_says)] {
+            let _ = fs::remove_file(dir.join("HERMES_HOME"));
+            if !text.is_empty() {
+                fs::write(dir.join("HERMES_HOME"), text).unwrap();
+            }
+        }
+        let mut command = ground.command(TOOL);
+        command.args(["-P", "-c"]).arg(&container).args(option).args(["coder", "printenv", "HERMES_HOME"]);
+        let output = command.current_dir(&slot).env("HERMES_HOME", inherited).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let good = (Some(0), format!("{home}\n"));
+    assert_eq!(place(&["-H", &home], "/bad", "/bad", "/bad"), good);
+    assert_eq!(place(&[], &home, "/bad", "/bad"), good);
+    assert_eq!(place(&[], "", &home, "/bad"), good);
+    assert_eq!(place(&[], "", "", &home), good);
+    assert_eq!(place(&[], "", "", "/bad"), (Some(78), String::new()));
+}
+
+#[test]
+fn an_env_directory_is_a_slots_only_if_nobody_else_can_write_there() {
+    let ground = Ground::new();
+    let slot = slot(&ground, &[("X", "1")]);
+    let run = || {
+        let mut command = ground.command(TOOL);
+        let output = command.args(["-P", "coder", "sh", "-c", "echo \"x=$X\""]).current_dir(&slot).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(run(), ("x=1\n".to_string(), String::new()));
+    let ignored = "hermes-run-gateway: warning: ignoring ./env: others than root can write in it\n";
+    for path in [slot.join("env"), slot.clone()] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(run(), ("x=\n".to_string(), ignored.to_string()));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::chown(&path, Some(UID), None).unwrap();
+        assert_eq!(run(), ("x=\n".to_string(), ignored.to_string()));
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    }
+    fs::remove_dir(slot.join("supervise")).unwrap();
+    assert_eq!(run(), ("x=\n".to_string(), String::new()), "not a slot: no business of ours");
+}
+
+#[test]
+fn root_becomes_the_owner_of_the_home_for_good_with_no_group_of_its_own() {
+    let ground = Ground::new();
+    let script = "grep -E '^(Uid|Gid|Groups|CapEff|CapPrm):' /proc/self/status; pwd";
+    let (code, out, err) = ground.run(TOOL, &["coder", "sh", "-c", script]);
+    let ids = format!("Uid:\t{UID}\t{UID}\t{UID}\t{UID}\nGid:\t{GID}\t{GID}\t{GID}\t{GID}\nGroups:\t{GID} \n");
+    let none = "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n";
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(out, format!("{ids}{none}{}\n", ground.home().display()));
+}
+
+#[test]
+fn a_caller_that_is_not_root_changes_nothing_of_its_identity() {
+    let ground = Ground::new();
+    let tool = env!("CARGO_BIN_EXE_hermes-run-gateway");
+    let ids = format!("--reuid={UID}");
+    // A group that root would have to grant: dropping it would need CAP_SETGID (C7).
+    let arguments =
+        [ids.as_str(), "--regid=54322", "--groups=54322,54323", tool, "-u", "root", "-P", "coder", "id", "-G"];
+    assert_eq!(ground.run("setpriv", &arguments), (0, "54322 54323\n".to_string(), String::new()));
+}
+
+#[test]
+fn a_home_that_is_roots_runs_as_root_with_a_warning() {
+    let ground = Ground::new();
+    std::os::unix::fs::chown(ground.home(), Some(0), Some(0)).unwrap();
+    let warning = "hermes-run-gateway: warning: running the gateway of coder as root: name another account with -u or HERMES_USER\n";
+    assert_eq!(ground.run(TOOL, &["-P", "coder", "id", "-u"]), (0, "0\n".to_string(), warning.to_string()));
+}
+
+#[test]
+fn root_follows_no_link_that_the_account_laid() {
+    let ground = Ground::new();
+    let secret = ground.dir.join("secret");
+    fs::write(&secret, "root's").unwrap();
+    let lock = ground.profile_dir("coder").join(".hermes-s6.gateway.lock");
+    for (lay, what) in [
+        (Box::new(|| symlink(&secret, &lock).unwrap()) as Box<dyn Fn()>, "a symbolic link"),
+        (Box::new(|| fs::create_dir(&lock).unwrap()), "a directory"),
+        (Box::new(|| assert!(ground.run("mkfifo", &[lock.to_str().unwrap()]).0 == 0)), "not a regular file"),
+    ] {
+        lay();
+        std::os::unix::fs::lchown(&lock, Some(UID), Some(GID)).unwrap();
+        let text = format!("unable to use {} as the gateway lock: it is {what}: move it away", lock.display());
+        let expected = (78, String::new(), format!("hermes-run-gateway: fatal: {text}\n"));
+        assert_eq!(ground.run(TOOL, &["-P", "coder", "true"]), expected);
+        fs::remove_file(&lock).or_else(|_| fs::remove_dir(&lock)).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "root's");
+    assert_eq!(fs::metadata(&secret).unwrap().uid(), 0);
+}
+
+/// A gateway that somebody started outside of any slot.
+fn hold(ground: &Ground, before: &[&str]) -> Child {
+    let mut words: Vec<&str> = before.to_vec();
+    words.extend([env!("CARGO_BIN_EXE_hermes-run-gateway"), "-P", "coder", "sleep", "100000"]);
+    let child = ground.command(words[0]).args(&words[1..]).spawn().unwrap();
+    until("the lock to be held", || is_locked(ground, "coder").then_some(()));
+    child
+}
+
+#[test]
+fn the_gateway_holds_the_lock_for_its_life_and_its_name_is_in_it() {
+    let ground = Ground::new();
+    let mut holder = hold(&ground, &[]);
+    let text = fs::read_to_string(ground.profile_dir("coder").join(".hermes-s6.gateway.lock")).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["pid"], holder.id());
+    let stat = fs::read_to_string(format!("/proc/{}/stat", holder.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    assert_eq!(value["start_time"].to_string(), fields[19]);
+    assert_eq!(value["parent"], std::process::id());
+    assert_eq!(value["pid_namespace"], fs::read_link("/proc/self/ns/pid").unwrap().to_str().unwrap());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(!is_locked(&ground, "coder"));
+}
+
+/// A second gateway of the profile: it says something on stderr, then waits.
+fn second(ground: &Ground) -> (Child, String) {
+    let mut command = ground.command(TOOL);
+    let mut child = command.args(["-P", "coder", "sleep", "100000"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line)
+}
+
+fn becomes_the_gateway(child: &mut Child) {
+    until("the second gateway to take over", || {
+        let name = fs::read_to_string(format!("/proc/{}/comm", child.id())).ok()?;
+        (name.trim() == "sleep").then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_second_gateway_waits_for_one_that_somebody_minds_and_takes_over_when_it_ends() {
+    let ground = Ground::new();
+    let mut holder = hold(&ground, &[]);
+    let (mut waiting, line) = second(&ground);
+    let text = format!("waiting for pid {}, which runs the gateway of this profile outside of this slot", holder.id());
+    assert_eq!(line, format!("hermes-run-gateway: warning: {text}: end it, or stop this slot\n"));
+    assert!(holder.try_wait().unwrap().is_none(), "it must not be touched");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    becomes_the_gateway(&mut waiting);
+}
+
+#[test]
+fn a_gateway_in_another_container_is_waited_for_and_never_signalled() {
+    let ground = Ground::new();
+    let words = ["unshare", "--pid", "--uts", "--fork", "--mount-proc", "sh", "-c"];
+    let script = "hostname the-other-container; exec \"$0\" \"$@\"";
+    let mut holder = hold(&ground, &[&words[..], &[script]].concat());
+    let (mut waiting, line) = second(&ground);
+    let text = "waiting for pid 1 in another container (the-other-container), who runs the gateway of this profile";
+    assert_eq!(line, format!("hermes-run-gateway: warning: {text}\n"));
+    assert!(holder.try_wait().unwrap().is_none(), "it must not be touched");
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", holder.id())).unwrap();
+    kill(children.trim().parse().unwrap(), "KILL");
+    holder.wait().unwrap();
+    becomes_the_gateway(&mut waiting);
+}
+
+#[test]
+fn an_orphan_is_ended_and_its_place_taken() {
+    let ground = Ground::new();
+    // A shell that is gone at once: what it started belongs to nobody.
+    let script = "\"$0\" -P coder sleep 100000 & echo $!";
+    let (_, out, _) = ended_shell(&ground, script);
+    let orphan: i32 = out.trim().parse().unwrap();
+    until("the orphan to hold the lock", || is_locked(&ground, "coder").then_some(()));
+    let (mut next, line) = second(&ground);
+    let text = format!("pid {orphan} is a gateway of this profile whose supervisor was killed: ending it");
+    assert_eq!(line, format!("hermes-run-gateway: warning: {text}\n"));
+    becomes_the_gateway(&mut next);
+    assert!(!lives(orphan));
+}
+
+fn ended_shell(ground: &Ground, script: &str) -> (i32, String, String) {
+    let mut command = ground.command("sh");
+    let script = format!("{{ {script}; }} 2>/dev/null");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_hermes-run-gateway")]);
+    // The orphan keeps stdout: a file, not a pipe that would have to be read to its end.
+    let path = ground.dir.join("shell.out");
+    command.stdout(fs::File::create(&path).unwrap());
+    let code = command.status().unwrap().code().unwrap_or(-1);
+    (code, fs::read_to_string(path).unwrap(), String::new())
+}
+
+#[test]
+fn an_orphan_that_is_deaf_to_sigterm_is_killed_after_the_slots_timeout() {
+    let ground = Ground::new();
+    let (_, out, _) = ended_shell(&ground, "trap '' TERM; \"$0\" -P coder sleep 100000 & echo $!");
+    let orphan: i32 = out.trim().parse().unwrap();
+    until("the orphan to hold the lock", || is_locked(&ground, "coder").then_some(()));
+    fs::write(ground.dir.join("timeout-kill"), "200\n").unwrap();
+    let mut command = ground.command(TOOL);
+    let output = command.args(["-P", "coder", "echo", "mine"]).output().unwrap();
+    assert_eq!(output.stdout, b"mine\n");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.ends_with(&format!("warning: pid {orphan} did not end within 200 ms of SIGTERM: sending SIGKILL\n")),
+        "{text}"
+    );
+    assert!(!lives(orphan));
+}
+
+#[test]
+fn a_pid_that_is_used_again_is_not_taken_for_the_holder() {
+    let ground = Ground::new();
+    let mut holder = hold(&ground, &[]);
+    // The lock says that some other process, an orphan by its parent, is the holder: but that one started at another time.
+    let mut bystander = ground.command("sleep").arg("100000").spawn().unwrap();
+    let path = ground.profile_dir("coder").join(".hermes-s6.gateway.lock");
+    let mut value: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    value["pid"] = bystander.id().into();
+    value["parent"] = 1.into();
+    fs::write(&path, value.to_string()).unwrap();
+    let (mut waiting, line) = second(&ground);
+    assert_eq!(
+        line,
+        "hermes-run-gateway: warning: waiting for somebody unknown, who runs the gateway of this profile\n"
+    );
+    assert!(bystander.try_wait().unwrap().is_none() && holder.try_wait().unwrap().is_none());
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+    kill(i32::try_from(holder.id()).unwrap(), "KILL");
+    holder.wait().unwrap();
+    becomes_the_gateway(&mut waiting);
+}
