@@ -17,6 +17,7 @@ pub mod home;
 pub mod intent;
 pub mod lock;
 pub mod profile;
+pub mod settings;
 pub mod state;
 
 // s6, driven through its own programs.
