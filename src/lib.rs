@@ -16,6 +16,7 @@ pub mod beneath;
 pub mod home;
 pub mod intent;
 pub mod lock;
+pub mod port;
 pub mod profile;
 pub mod settings;
 pub mod state;
