@@ -29,3 +29,6 @@ pub mod scandir;
 pub mod slot;
 pub mod supervise;
 pub mod template;
+
+// The tools themselves.
+pub mod command;
