@@ -179,10 +179,12 @@ impl<'a> Book<'a> {
     /// # Errors
     /// 111 if the kernel refuses the account's rights.
     pub fn assign(&mut self, profile: &Profile) -> Result<Assignment> {
-        self.home.act(|dir| {
-            self.pins.read(dir, profile, &self.inherited);
-            Ok(())
-        })?;
+        if !self.pins.knows(profile) {
+            self.home.act(|dir| {
+                self.pins.read(dir, profile, &self.inherited);
+                Ok(())
+            })?;
+        }
         for fault in self.pins.take_faults(profile) {
             self.log.warning(&format!("{}: {}", self.home.shown(profile, fault.file), fault.text));
         }
