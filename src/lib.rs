@@ -19,12 +19,6 @@ pub mod lock;
 pub mod profile;
 pub mod state;
 
-// What a slot runs.
-pub mod command;
-pub mod environment;
-pub mod gateway;
-pub mod process;
-
 // s6, driven through its own programs.
 pub mod register;
 pub mod retire;
@@ -33,3 +27,15 @@ pub mod scandir;
 pub mod slot;
 pub mod supervise;
 pub mod template;
+
+// What stands on both.
+pub mod bootlog;
+pub mod command;
+pub mod environment;
+pub mod gateway;
+pub mod lifecycle;
+pub mod port;
+pub mod process;
+pub mod reconcile;
+pub mod settings;
+pub mod status;

@@ -14,8 +14,19 @@ pub fn stat(pid: i32) -> Option<Stat> {
     parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// We ourselves.
+pub fn own() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+/// The first 15 bytes of the name of what it executes.
+pub fn name(pid: i32) -> Option<String> {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_string())
+}
+
 /// Ourselves, also where the `/proc` that is mounted is another pid namespace's.
-pub fn own() -> Option<Stat> {
+pub fn own_stat() -> Option<Stat> {
     parse(&std::fs::read("/proc/self/stat").ok()?)
 }
 

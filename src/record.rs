@@ -17,6 +17,8 @@ enum Field {
     Number(u64),
     /// JSON only.
     Flag(bool),
+    /// JSON only.
+    Aside(String),
     /// `null` in JSON, and this word, if any, in text.
     Absent(Option<&'static str>),
 }
@@ -62,6 +64,13 @@ impl Record {
         self
     }
 
+    /// A text that only JSON shows, because the text form has it elsewhere.
+    #[must_use]
+    pub fn json_only(mut self, key: &'static str, value: &str) -> Record {
+        self.fields.push((key, Field::Aside(value.to_string())));
+        self
+    }
+
     /// `key=value` fields separated by single spaces. A value that holds anything but printable, spaceless text is escaped.
     pub fn to_text(&self) -> String {
         let mut words = Vec::with_capacity(self.fields.len());
@@ -70,7 +79,7 @@ impl Record {
                 Field::Text(value) => words.push(format!("{key}={}", printable(value).replace(' ', "\\x20"))),
                 Field::Number(value) => words.push(format!("{key}={value}")),
                 Field::Absent(Some(word)) => words.push(format!("{key}={word}")),
-                Field::Flag(_) | Field::Absent(None) => {}
+                Field::Flag(_) | Field::Aside(_) | Field::Absent(None) => {}
             }
         }
         words.join(" ")
@@ -81,7 +90,7 @@ impl Record {
         let fields: Vec<String> = (self.fields.iter())
             .map(|(key, field)| {
                 let value = match field {
-                    Field::Text(value) => Json::from(printable(value)),
+                    Field::Text(value) | Field::Aside(value) => Json::from(printable(value)),
                     Field::Number(value) => Json::from(*value),
                     Field::Flag(value) => Json::from(*value),
                     Field::Absent(_) => Json::Null,

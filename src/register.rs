@@ -4,11 +4,12 @@ use crate::cli::Deadline;
 use crate::exit::{Error, Exit, Result};
 use crate::message::Log;
 use crate::profile::Profile;
-use crate::retire;
+use crate::retire::{self, Retired};
 use crate::s6;
 use crate::scandir::{Scandir, ScandirLock};
 use crate::slot::{self, Plan};
 use crate::supervise::{self, Changes};
+use std::time::Duration;
 
 /// How long the first copy of a slot gets before a fresh one takes its place: an entry first seen in a scan that was
 /// aborted stays unsupervised until it has a new inode (s6-facts, 1.2). Normally it takes 5 ms.
@@ -17,11 +18,11 @@ const FIRST_COPY_MS: u64 = 1500;
 /// How long the fresh copy gets where there is no deadline.
 const FRESH_COPY_MS: u64 = 10_000;
 
-/// See that one more slot fits and that the next scan will reach it.
+/// See that one more slot fits behind so many services, and say how many there are with it.
 ///
 /// # Errors
-/// 111: past s6-svscan's limit it would supervise nothing new at all; with an entry whose `stat` fails it aborts its scans.
-pub fn require_room(scandir: &Scandir, services: usize, with_logger: bool, log: &dyn Log) -> Result<usize> {
+/// 111: past its limit s6-svscan supervises nothing new at all (s6-facts, 4: tried).
+pub fn require_room(scandir: &Scandir, services: usize, with_logger: bool) -> Result<usize> {
     let most = Scandir::max_services()?;
     let after = services + 1 + usize::from(with_logger);
     if after > most {
@@ -34,12 +35,14 @@ pub fn require_room(scandir: &Scandir, services: usize, with_logger: bool, log: 
             ),
         ));
     }
-    heal(scandir, log)?;
     Ok(after)
 }
 
 /// Clear away an entry of ours whose `stat` fails; name another's.
-fn heal(scandir: &Scandir, log: &dyn Log) -> Result<()> {
+///
+/// # Errors
+/// 111 if there is one that is not ours: with it s6-svscan aborts every scan (s6-facts, 1.2).
+pub fn heal(scandir: &Scandir, log: &dyn Log) -> Result<()> {
     while let Some((name, why)) = scandir.sick_entry()? {
         let path = scandir.path.join(&name);
         let stops = "as long as it is there s6-svscan finishes no scan";
@@ -66,49 +69,71 @@ fn heal(scandir: &Scandir, log: &dyn Log) -> Result<()> {
 /// 111 if there is no room or the system refuses.
 pub fn publish(scandir: &Scandir, lock: &ScandirLock, plan: &Plan, log: &dyn Log) -> Result<bool> {
     retire::sweep(scandir, lock, log)?;
-    require_room(scandir, scandir.services()?, plan.template.has_logger(), log)?;
+    heal(scandir, log)?;
+    require_room(scandir, scandir.services()?, plan.template.has_logger())?;
     slot::publish(scandir, lock, plan)
 }
 
-/// Rescan, and wait until the slot is supervised and usable, its logger too. One that stays unseen is replaced by a fresh
-/// copy once; then nothing is left behind.
+/// Put a fresh slot in the place of one that nobody runs, with the old one's variables unless there are new ones.
 ///
 /// # Errors
-/// 99 when the deadline passes, 111 where there is none and the fresh copy is not seen either; both name what is wrong.
+/// 111.
+pub fn replace(scandir: &Scandir, lock: &ScandirLock, plan: &Plan) -> Result<Retired> {
+    let old = retire::hide(scandir, lock, plan.profile)?;
+    slot::publish(scandir, lock, plan)?;
+    if plan.env.is_empty() {
+        // Most slots have none.
+        let _ = std::fs::rename(old.path().join("env"), scandir.slot(plan.profile).join("env"));
+    }
+    Ok(old)
+}
+
+/// Rescan, and wait until the slot is supervised and usable, its logger too. One that stays unseen is replaced by a fresh
+/// copy once.
+///
+/// # Errors
+/// 99 when the deadline passes, 111 where there is none and the fresh copy is not seen either.
 pub fn confirm(scandir: &Scandir, plan: &Plan, deadline: Deadline, log: &dyn Log) -> Result<()> {
-    let half =
-        deadline.left(std::time::Duration::from_millis(2 * FIRST_COPY_MS)).map_or(1, |d| d.as_millis() as u64 / 2);
-    if rescan_and_wait(scandir, plan, deadline.or_after_ms(half.max(1))).is_ok() {
+    s6::svscanctl("-a", &scandir.path)?;
+    await_held(scandir, plan, deadline, log)
+}
+
+/// The same where the rescan was asked for already.
+///
+/// # Errors
+/// As `confirm`.
+pub fn await_held(scandir: &Scandir, plan: &Plan, deadline: Deadline, log: &dyn Log) -> Result<()> {
+    let half = deadline.left(Duration::from_millis(2 * FIRST_COPY_MS)).map_or(1, |left| left.as_millis() as u64 / 2);
+    if wait(scandir, plan, deadline.or_after_ms(half)).is_ok() {
         return Ok(());
     }
-    log.info(&format!("{} is not supervised yet: trying a fresh copy", scandir.slot(plan.profile).display()));
     if !supervise::any_held(&scandir.slot(plan.profile)) {
+        log.info(&format!("{} is not supervised yet: trying a fresh copy", scandir.slot(plan.profile).display()));
         let lock = scandir.lock(deadline)?;
         heal(scandir, log)?;
-        let stale = retire::hide(scandir, &lock, plan.profile)?;
-        slot::publish(scandir, &lock, plan)?;
+        let stale = replace(scandir, &lock, plan)?;
         drop(lock);
         // Nobody holds it; the sweep of a later run deletes what could not be deleted now.
         let _ = stale.finish(Deadline::after_ms(1), log);
+        s6::svscanctl("-a", &scandir.path)?;
     }
-    let last = if deadline.is_endless() { Deadline::after_ms(FRESH_COPY_MS) } else { deadline };
-    rescan_and_wait(scandir, plan, last).map_err(|error| {
-        take_back(scandir, plan.profile, log);
-        if deadline.is_endless() { Error::new(Exit::System, error.text) } else { error }
-    })
+    if deadline.is_endless() {
+        let done = wait(scandir, plan, Deadline::after_ms(FRESH_COPY_MS));
+        return done.map_err(|error| Error::new(Exit::System, error.text));
+    }
+    wait(scandir, plan, deadline)
 }
 
-fn rescan_and_wait(scandir: &Scandir, plan: &Plan, deadline: Deadline) -> Result<()> {
+fn wait(scandir: &Scandir, plan: &Plan, deadline: Deadline) -> Result<()> {
     let slot = scandir.slot(plan.profile);
     let changes = Changes::watch([slot.as_path()])?;
-    s6::svscanctl("-a", &scandir.path)?;
     changes.until(deadline, format!("s6-supervise to hold {}", slot.display()), || {
         Ok(supervise::is_usable(&slot).then_some(()))
     })
 }
 
-/// Undo a publication that nobody took up.
-fn take_back(scandir: &Scandir, profile: &Profile, log: &dyn Log) {
+/// Undo a publication that nobody took up, so that nothing is left behind.
+pub fn take_back(scandir: &Scandir, profile: &Profile, log: &dyn Log) {
     let undone = scandir.lock(Deadline::after_ms(1000)).and_then(|lock| {
         let hidden = retire::hide(scandir, &lock, profile)?;
         drop(lock);

@@ -64,6 +64,11 @@ pub fn let_go(scandir: &Scandir) -> Result<()> {
 }
 
 impl Retired {
+    /// Where it is now.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Wait until both supervisors have let go, push those that do not, then delete.
     ///
     /// # Errors
@@ -101,6 +106,25 @@ impl Retired {
             }
         }
     }
+}
+
+/// The whole way: bring down, hide, let go, wait, delete.
+///
+/// # Errors
+/// 99 if the gateway or a supervisor outlived the deadline; the slot is out of sight all the same.
+pub fn retire(scandir: &Scandir, profile: &Profile, deadline: Deadline, log: &dyn Log) -> Result<()> {
+    let down = bring_down(&scandir.slot(profile), deadline);
+    let lock = scandir.lock(deadline.or_after_ms(STUBBORN_MS))?;
+    let retired = hide(scandir, &lock, profile)?;
+    drop(lock);
+    let_go(scandir)?;
+    retired.finish(deadline, log).map_err(|error| match down {
+        // The first thing that was waited for says more.
+        Err(first) => {
+            Error::new(error.exit, format!("{}; its slot is out of sight and still being drained", first.text))
+        }
+        Ok(()) => error,
+    })
 }
 
 /// Finish what killed runs left: hidden directories nobody supervises are deleted, the others told to drain, without

@@ -46,7 +46,7 @@ pub struct Svstat {
     /// Up and ready, or down and about to be started again: ask it together with `up`.
     pub ready: bool,
     /// The process, while it is up.
-    pub pid: Option<u32>,
+    pub pid: Option<i32>,
     /// How the last process ended: its code. 2.11 says 0 where nothing ran yet.
     pub exit_code: Option<i32>,
     /// The signal that ended it.
@@ -82,7 +82,7 @@ impl Svstat {
             wanted_up,
             normally_up,
             ready,
-            pid: u32::try_from(pid).ok().filter(|p| *p != 0),
+            pid: i32::try_from(pid).ok().filter(|p| *p != 0),
             exit_code: i32::try_from(exit_code).ok().filter(|c| *c >= 0),
             signal: i32::try_from(signal).ok().filter(|s| *s > 0),
             seconds: u64::try_from(seconds).unwrap_or(0),

@@ -236,6 +236,12 @@ impl Scandir {
     }
 }
 
+/// Is s6 the supervisor of this container? `/proc/1/comm` is `s6-svscan` *and* `/run/s6/basedir` is a directory; never
+/// `/proc/1/exe`, never a guess about containers (C1, C2, C4).
+pub fn s6_is_pid_1() -> bool {
+    crate::process::name(1).as_deref() == Some("s6-svscan") && Path::new("/run/s6/basedir").is_dir()
+}
+
 /// The held lock of a scandir; dropped, it is free.
 pub struct ScandirLock(OwnedFd);
 

@@ -79,6 +79,14 @@ impl Changes {
         self
     }
 
+    /// Wake up for new entries of a scandir as well.
+    #[must_use]
+    pub fn and_scandir(self, scandir: &Path) -> Changes {
+        let interest = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::MOVED_FROM | inotify::WatchFlags::ONLYDIR;
+        let _ = inotify::add_watch(&self.inotify, scandir, interest);
+        self
+    }
+
     /// Look until `done` gives something; sleep between two looks until something changed.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! says who holds it; the lock itself is what counts (F9).
 
 use crate::beneath;
+use crate::cli::Deadline;
 use crate::exit::{Error, Exit, Result};
 use crate::gateway::orphan::{self, Standing};
 use crate::home::Home;
@@ -71,6 +72,49 @@ pub fn holder(home: &Home, profile: &Profile) -> Result<Lock> {
             Err(errno) => Err(failed(errno)),
         }
     })
+}
+
+/// Is the lock in this profile's directory free? Call it with the account's rights. What cannot be looked at is not free.
+pub fn is_free(dir: impl AsFd) -> bool {
+    match beneath::open(&dir, FILE, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+        Ok(file) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok(),
+        Err(errno) => matches!(errno, Errno::NOENT | Errno::LOOP | Errno::NXIO),
+    }
+}
+
+/// Wait until no gateway of this profile runs in this pid namespace. One in another container is not ours to wait for.
+///
+/// # Errors
+/// 99 when the deadline passes first, 111 if it cannot be found out.
+pub fn wait_until_free_here(home: &Home, profile: &Profile, deadline: Deadline) -> Result<()> {
+    loop {
+        let lock = holder(home, profile)?;
+        if !lock.is_held_here() {
+            return Ok(());
+        }
+        match deadline.left(Duration::from_millis(20)) {
+            Some(left) => std::thread::sleep(left),
+            None => return Err(deadline.timed_out(format!("the gateway lock of {profile}: it is held by {lock}"))),
+        }
+    }
+}
+
+impl Lock {
+    /// Is it held by a process of our pid namespace? Then that process is there, whatever s6 knows of it.
+    pub fn is_held_here(&self) -> bool {
+        matches!(self, Lock::Held(Some(holder)) if holder.here)
+    }
+}
+
+impl std::fmt::Display for Lock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Lock::Free => f.write_str("nobody"),
+            Lock::Held(None) => f.write_str("somebody unknown"),
+            Lock::Held(Some(Holder { pid, here: true, .. })) => write!(f, "pid {pid}"),
+            Lock::Held(Some(Holder { pid, host, .. })) => write!(f, "pid {pid} in another container ({host})"),
+        }
+    }
 }
 
 /// Take the lock, with the account's rights: at once where it is free; from an orphan of ours after ending it, which it is
@@ -174,10 +218,9 @@ fn is_in_place(dir: &OwnedFd, file: &OwnedFd) -> bool {
 /// Write down who we are, and let exec keep the descriptor.
 fn keep(file: OwnedFd, shown: &str) -> Result<OwnedFd> {
     let failed = |e: Errno| Error::system("write", shown, e);
-    let own = rustix::process::getpid().as_raw_nonzero().get();
-    let stat = process::own();
+    let stat = process::own_stat();
     let text = json!({
-        "pid": own,
+        "pid": process::own(),
         "start_time": stat.map(|s| s.start_time),
         "parent": stat.map(|s| s.parent),
         "pid_namespace": process::pid_namespace(),

@@ -1,0 +1,102 @@
+# hermes-s6. `make help` says what there is.
+
+PREFIX = /usr/local
+DESTDIR =
+bindir = $(PREFIX)/bin
+libdir = $(PREFIX)/lib/hermes-s6
+mandir = $(PREFIX)/share/man
+
+CARGO = cargo
+CARGO_TARGET_DIR ?= target
+TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
+
+# The tools are what src/bin holds; each is installed as a link to the one executable that looks at its own name.
+TOOLS := $(sort $(basename $(notdir $(wildcard src/bin/hermes-*.rs))))
+PAGES := $(sort $(wildcard man/man*/*.[0-9]))
+TEMPLATE := $(sort $(shell cd template/gateway 2>/dev/null && find . -type f))
+SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+EXECUTABLE := $(CARGO_TARGET_DIR)/static/hermes-s6
+
+# cargo nextest runs each test in its own process, and says more; cargo test runs the same tests.
+SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --locked
+
+.PHONY: all build install uninstall test lint suite test-matrix bench demo clean help
+.DELETE_ON_ERROR:
+
+all: build
+
+build: $(EXECUTABLE)
+
+# A file, so that `sudo make install` after `make` needs no cargo. --target also where it is the host's: without it
+# the flags would reach build scripts and procedural macros, which cannot be static.
+$(EXECUTABLE): $(SOURCES)
+	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
+	  $(CARGO) build --release --locked --target $(TARGET) --target-dir $(CARGO_TARGET_DIR) --bin hermes-s6
+	install -D -m 0755 $(CARGO_TARGET_DIR)/$(TARGET)/release/hermes-s6 $@
+
+# As root everything ends up root's and writable by root alone, whoever built it: the tools insist on that.
+install: $(EXECUTABLE)
+	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)/gateway"
+	install -m 0755 $(EXECUTABLE) "$(DESTDIR)$(bindir)/hermes-s6"
+	set -e; for tool in $(TOOLS); do ln -sfn hermes-s6 "$(DESTDIR)$(bindir)/$$tool"; done
+	set -e; for file in $(TEMPLATE); do \
+	  case $$file in \
+	    */run | */finish | */data/check) mode=0755 ;; \
+	    *) mode=0644 ;; \
+	  esac; \
+	  install -D -m $$mode "template/gateway/$$file" "$(DESTDIR)$(libdir)/gateway/$$file"; \
+	done
+	set -e; for page in $(PAGES:man/%=%); do install -D -m 0644 "man/$$page" "$(DESTDIR)$(mandir)/$$page"; done
+
+uninstall:
+	set -e; for tool in hermes-s6 $(TOOLS); do rm -f "$(DESTDIR)$(bindir)/$$tool"; done
+	rm -rf "$(DESTDIR)$(libdir)"
+	set -e; for page in $(PAGES:man/%=%); do rm -f "$(DESTDIR)$(mandir)/$$page"; done
+
+# Everything that needs no container engine, with this machine's s6.
+test: lint
+	scripts/install-deps build s6 hermes
+	scripts/hermes-venv >/dev/null
+	$(CARGO) test --locked --doc --quiet
+	$(CARGO) $(SUITE) --no-fail-fast
+
+lint:
+	scripts/install-deps build rust lint
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	scripts/lint
+
+# The same suite with each s6 that we promise to work with; it is built before, by the machine as it is.
+test-matrix:
+	scripts/install-deps build s6 hermes matrix
+	scripts/hermes-venv >/dev/null
+	$(CARGO) $(SUITE) --no-run
+	scripts/test-matrix $(CARGO) $(SUITE) --no-fail-fast
+
+# Whole processes, side by side with the Python reconciler and with s6's own programs.
+bench:
+	scripts/install-deps build s6 hermes
+	scripts/hermes-venv >/dev/null
+	$(CARGO) bench --locked
+
+demo:
+	scripts/install-deps build s6 demo $(if $(GATEWAY),,hermes)
+	$(MAKE) --no-print-directory build
+	demo/run $(GATEWAY)
+
+clean:
+	$(CARGO) clean --target-dir $(CARGO_TARGET_DIR)
+	rm -rf .cache
+
+help:
+	@echo 'make              build: one static executable, $(EXECUTABLE)'
+	@echo 'make install      to PREFIX ($(PREFIX)) below DESTDIR: hermes-s6, its tools as links, the template, the pages'
+	@echo 'make uninstall    take that away again'
+	@echo 'make demo         the main job, seen working, with the real Hermes Agent; GATEWAY=stand-in without it'
+	@echo 'make lint         rustfmt, clippy, shellcheck, mandoc'
+	@echo 'make test         lint, and the suite with the s6 that is installed'
+	@echo 'make test-matrix  the suite with s6 2.11, 2.13 and 2.15'
+	@echo 'make bench        speed and size, side by side with their peers'
+	@echo 'make clean        remove what was built, and .cache'
+	@echo
+	@echo 'Tools: $(TOOLS)'

@@ -1,0 +1,45 @@
+//! `logs/container-boot.log`: what each boot pass did, for whoever asks why a gateway did not come back.
+
+use crate::beneath;
+use crate::exit::{Error, Result};
+use crate::home::Home;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::io::Write as _;
+
+/// Its path below the home.
+pub const FILE: &str = "logs/container-boot.log";
+
+/// From this size on, in bytes, it is moved to `container-boot.log.1` before more is written.
+const ROTATE_AT: u64 = 256 * 1024;
+
+/// Append these lines, each behind an ISO 8601 time with offset.
+///
+/// # Errors
+/// 111 if the volume does not take them.
+pub fn append(home: &Home, lines: &[String]) -> Result<()> {
+    let now = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%z").to_string();
+    let text: String = lines.iter().map(|line| format!("{now} {line}\n")).collect();
+    let shown = home.path.join(FILE);
+    let unable = |e: std::io::Error| Error::system("write", shown.display(), e);
+    home.act(|home| {
+        match rustix::fs::mkdirat(home, "logs", Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(unable(errno.into())),
+        }
+        let logs = beneath::open_dir(home, "logs").map_err(|e| unable(e.into()))?;
+        let name = "container-boot.log";
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
+        let open = || beneath::open(&logs, name, flags, Mode::from_raw_mode(0o644)).map_err(|e| unable(e.into()));
+        let mut file = std::fs::File::from(open()?);
+        let meta = file.metadata().map_err(unable)?;
+        if !meta.is_file() {
+            return Err(unable(std::io::Error::other("not a regular file")));
+        }
+        if meta.len() >= ROTATE_AT {
+            rustix::fs::renameat(&logs, name, &logs, "container-boot.log.1").map_err(|e| unable(e.into()))?;
+            file = std::fs::File::from(open()?);
+        }
+        file.write_all(text.as_bytes()).map_err(unable)
+    })
+}

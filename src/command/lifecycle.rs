@@ -1,0 +1,80 @@
+//! What hermes-svc-start, -stop and -restart share: several profiles, all signalled first, then waited for.
+
+use crate::cli::{Args, Deadline};
+use crate::command::Failures;
+use crate::exit::{Exit, Result};
+use crate::home::Home;
+use crate::lifecycle::Site;
+use crate::message::{Log as _, Stderr};
+use crate::profile::Profile;
+use crate::record::{Output, Record};
+use crate::scandir::Scandir;
+use std::ffi::OsString;
+
+/// The options that all three have.
+pub struct Common {
+    /// `-n`
+    pub dry_run: bool,
+    /// `-j`
+    pub json: bool,
+    /// `-a`
+    pub all: bool,
+    /// `-t`
+    pub ms: u64,
+    /// The profiles, as they were typed.
+    pub operands: Vec<OsString>,
+}
+
+/// Order each profile about, then wait for each; report every failure, print one record for every success, and end with
+/// the worst code (F13).
+///
+/// # Errors
+/// What keeps the whole command from its work; failures of single profiles are in the code.
+pub fn each<B>(
+    args: &Args,
+    common: &Common,
+    all: impl Fn(&Home, &Scandir, &Stderr) -> Result<Vec<Profile>>,
+    order: impl Fn(&Site, &Profile) -> Result<(B, &'static str)>,
+    wait: impl Fn(&Site, &Profile, &B) -> Result<()>,
+) -> Result<Exit> {
+    let mut failures = Failures::none();
+    let mut profiles: Vec<Profile> = Vec::new();
+    for name in &common.operands {
+        match Profile::parse(name) {
+            Ok(profile) if profiles.contains(&profile) => {}
+            Ok(profile) => profiles.push(profile),
+            Err(error) => failures.add(args, &error),
+        }
+    }
+    if profiles.is_empty() && !common.all {
+        return Ok(failures.exit());
+    }
+    let home = Home::open(&args.home())?;
+    let scandir = Scandir::open(&args.scandir())?;
+    let log = args.log();
+    if common.all {
+        profiles = all(&home, &scandir, &log)?;
+        if profiles.is_empty() {
+            log.info("no gateway to be ordered about");
+        }
+    }
+    let deadline = Deadline::after_ms(common.ms);
+    let site = Site { home: &home, scandir: &scandir, dry_run: common.dry_run, deadline, log: &log };
+    let mut begun = Vec::new();
+    for profile in &profiles {
+        match order(&site, profile) {
+            Ok((state, action)) => begun.push((profile, state, action)),
+            Err(error) => failures.add(args, &error),
+        }
+    }
+    for (profile, state, action) in &begun {
+        match wait(&site, profile, state) {
+            Ok(()) => {
+                let record = Record::new().text("profile", profile.as_str()).text("action", *action);
+                Output { json: common.json }.record("", &record.flag("dry_run", common.dry_run))?;
+            }
+            Err(error) => failures.add(args, &error),
+        }
+    }
+    Ok(failures.exit())
+}

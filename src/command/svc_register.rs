@@ -1,0 +1,138 @@
+//! hermes-svc-register: publish the slot of one profile, atomically; down unless told otherwise.
+
+use crate::cli::{self, Args, Deadline, Item, Stop, Tool, flag, valued};
+use crate::command::{one_profile, operand};
+use crate::exit::{Exit, Result};
+use crate::home::Home;
+use crate::lifecycle;
+use crate::message::Log;
+use crate::port;
+use crate::profile::Profile;
+use crate::record::{Output, Record};
+use crate::register;
+use crate::scandir::Scandir;
+use crate::slot::{self, Plan, Slot};
+use crate::supervise;
+use crate::template::Template;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The tool.
+pub static TOOL: Tool = Tool {
+    name: "hermes-svc-register",
+    usage: "[ -H home ] [ -s scandir ] [ -v ] [ -n ] [ -j ] [ -u ] [ -t ms ] [ -e KEY=VALUE ]... [ -T template ] profile",
+    summary: "Publish the slot of one profile, down unless told otherwise, and wait until it is supervised.",
+    options: &[
+        cli::HOME,
+        cli::SCANDIR,
+        cli::VERBOSE,
+        cli::DRY_RUN,
+        cli::JSON,
+        flag('u', "up", "start its gateway"),
+        cli::TIMEOUT,
+        valued('e', "env", "KEY=VALUE", "a variable for the slot's env/; may be repeated"),
+        cli::TEMPLATE,
+    ],
+    posix: false,
+    run,
+};
+
+/// The tool's `main`.
+pub fn main() -> ExitCode {
+    cli::main(&TOOL)
+}
+
+struct Options {
+    dry_run: bool,
+    up: bool,
+    deadline: Deadline,
+    env: Vec<(String, OsString)>,
+}
+
+fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
+    let (mut dry_run, mut json, mut up, mut ms) = (false, false, false, 5000);
+    let (mut env, mut template, mut operands) = (Vec::new(), None, Vec::new());
+    while let Some(item) = args.item()? {
+        match item {
+            Item::Option('n', _) => dry_run = true,
+            Item::Option('j', _) => json = true,
+            Item::Option('u', _) => up = true,
+            Item::Option('t', value) => ms = cli::milliseconds(&value)?,
+            Item::Option('e', value) => {
+                let (key, value) = slot::variable(&value)?;
+                env.retain(|(k, _)| *k != key);
+                env.push((key, value));
+            }
+            Item::Option('T', value) => template = Some(value),
+            other => operand(other, &mut operands)?,
+        }
+    }
+    let profile = one_profile(&operands)?;
+    let template = Template::load(template.as_deref())?;
+    let home = Home::open(&args.home())?;
+    home.require(&profile)?;
+    let scandir = Scandir::open(&args.scandir())?;
+    let log = args.log();
+    let options = Options { dry_run, up, deadline: Deadline::after_ms(ms), env };
+    let done = register(&home, &scandir, &template, &profile, &options, &log)?;
+    Output { json }.record("", &done)?;
+    Ok(Exit::Done)
+}
+
+fn register(
+    home: &Home,
+    scandir: &Scandir,
+    template: &Template,
+    profile: &Profile,
+    options: &Options,
+    log: &dyn Log,
+) -> Result<Record> {
+    scandir.require_publishable()?;
+    let port = port::allocate(home, profile, options.dry_run, options.deadline, log)?;
+    let Options { dry_run, up, deadline, env } = options;
+    let plan = Plan { profile, template, up: *up, env, group: home.account.gid };
+    let path = scandir.slot(profile);
+    let mut note = None;
+    let action = if supervise::any_held(&path) {
+        let lock = if *dry_run { None } else { Some(scandir.lock(*deadline)?) };
+        let slot = Slot::open(scandir, profile)?;
+        let update = slot.update(template, *dry_run)?;
+        let other_env = !env.is_empty() && slot.set_env(env, *dry_run)?;
+        note = update.stale.then_some("stale-template");
+        drop(lock);
+        let started = *up && lifecycle::bring_up(&path, *deadline, *dry_run)?;
+        if update.changed || other_env || started { "updated" } else { "unchanged" }
+    } else if *dry_run {
+        register::require_room(scandir, scandir.services()?, template.has_logger())?;
+        if scandir.has_slot(profile) { "updated" } else { "registered" }
+    } else {
+        let lock = scandir.lock(*deadline)?;
+        let fresh = register::publish(scandir, &lock, &plan, log)?;
+        if !fresh {
+            let slot = Slot::open(scandir, profile)?;
+            slot.update(template, false)?;
+            if !env.is_empty() {
+                slot.set_env(env, false)?;
+            }
+            if *up {
+                slot.mark(false, false)?;
+            }
+        }
+        drop(lock);
+        register::confirm(scandir, &plan, *deadline, log).inspect_err(|_| {
+            if fresh {
+                register::take_back(scandir, profile, log);
+            }
+        })?;
+        if fresh { "registered" } else { "updated" }
+    };
+    if port.is_none() {
+        log.warning(&format!("{profile}: no port is free in the range: registered without one"));
+    }
+    Ok(Record::new()
+        .text("profile", profile.as_str())
+        .text("action", action)
+        .number_or_none("port", port.map(u64::from))
+        .note("note", note)
+        .flag("dry_run", *dry_run))
+}

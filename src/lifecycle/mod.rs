@@ -1,0 +1,100 @@
+//! Start, stop and restart: the intent first, then s6, then a look whether s6 did it (DESIGN, section 3; A13).
+
+use crate::cli::Deadline;
+use crate::exit::{Error, Exit, Result};
+use crate::home::Home;
+use crate::intent::{self, Guard, Intent};
+use crate::message::Log;
+use crate::profile::Profile;
+use crate::s6::{self, Svstat};
+use crate::scandir::Scandir;
+use crate::supervise::{self, Changes};
+use std::path::Path;
+
+pub mod marker;
+pub mod restart;
+pub mod start;
+pub mod stop;
+pub mod tail;
+
+/// What all three work with.
+pub struct Site<'a> {
+    /// The volume.
+    pub home: &'a Home,
+    /// Where the slots are.
+    pub scandir: &'a Scandir,
+    /// Change nothing?
+    pub dry_run: bool,
+    /// Of the whole command.
+    pub deadline: Deadline,
+    /// Where to say what is wrong.
+    pub log: &'a dyn Log,
+}
+
+/// How long a supervisor that is just being started gets to be usable, and a taken order to show: 5 to 40 ms is normal.
+const PROMPT_MS: u64 = 5000;
+
+impl Site<'_> {
+    /// Is the profile there? A slot may outlive it, and must then still be stoppable.
+    fn has_profile(&self, profile: &Profile) -> bool {
+        self.home.require(profile).is_ok()
+    }
+
+    fn guard(&self, profile: &Profile) -> Option<Guard> {
+        (!self.dry_run).then(|| Guard::take(self.home, profile, self.deadline, self.log))
+    }
+
+    fn write(&self, profile: &Profile, wanted: Intent) -> Result<()> {
+        if self.dry_run { Ok(()) } else { intent::write(self.home, profile, wanted, self.log) }
+    }
+
+    /// Hermes Agent rewrites the same file without a lock: what was just written may be gone again (A14).
+    fn repair(&self, profile: &Profile, wanted: Intent) -> Result<()> {
+        if self.dry_run || intent::read(self.home, profile)? == Some(wanted) {
+            return Ok(());
+        }
+        self.log.info(&format!("{profile}: the intent was overwritten: writing it again"));
+        intent::write(self.home, profile, wanted, self.log)
+    }
+
+    /// Wait, a little, until the slot can be given orders: s6-svscan starts a supervisor that died again within a second.
+    fn require_usable(&self, slot: &Path) -> Result<()> {
+        if supervise::is_usable(slot) {
+            return Ok(());
+        }
+        let deadline = self.deadline.or_after_ms(PROMPT_MS);
+        let waited = Changes::watch([slot])?
+            .and_locks()
+            .until(deadline, "its supervisor", || Ok(supervise::is_usable(slot).then_some(())));
+        waited.map_err(|_| {
+            Error::new(Exit::WrongState, format!("{} is not supervised: is s6-svscan running?", slot.display()))
+        })
+    }
+
+    /// What s6 says of a slot that it supervises.
+    fn svstat(&self, slot: &Path) -> Result<Svstat> {
+        s6::svstat(slot)?.ok_or_else(|| Error::new(Exit::WrongState, format!("{} is not supervised", slot.display())))
+    }
+
+    /// s6-svc only writes into a FIFO: wait until the order shows.
+    fn taken(&self, slot: &Path, what: &str, shows: impl Fn(&Svstat) -> bool) -> Result<Svstat> {
+        supervise::wait_for(slot, self.deadline.or_after_ms(PROMPT_MS), what, shows)
+    }
+}
+
+/// Bring a live slot up for good without touching the intent (`hermes-svc-register -u`). Says whether it was not so.
+///
+/// # Errors
+/// 99, 111.
+pub fn bring_up(slot: &Path, deadline: Deadline, dry_run: bool) -> Result<bool> {
+    let stat = s6::svstat(slot)?;
+    if stat.is_some_and(|s| s.wanted_up && s.normally_up) {
+        return Ok(false);
+    }
+    if !dry_run {
+        s6::svdt_clear(slot);
+        s6::svc("-U", slot)?;
+        supervise::wait_for(slot, deadline, "s6-supervise to want it up", |s| s.wanted_up)?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,169 @@
+//! Start.
+
+use super::Site;
+use crate::cli::Deadline;
+use crate::exit::{Error, Exit, Result};
+use crate::intent::{self, Intent};
+use crate::port;
+use crate::profile::Profile;
+use crate::register;
+use crate::s6::{self, Svstat};
+use crate::scandir::Listening;
+use crate::settings;
+use crate::slot::{Plan, Slot};
+use crate::supervise::Changes;
+use crate::template::Template;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the runtime account of a sealed tree waits for hermes-profile-watch to make a slot, milliseconds.
+const WATCHER_MS: u64 = 5000;
+
+/// `-w`: still up this much later.
+const STEADY: Duration = Duration::from_secs(1);
+
+/// Until when a start waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// s6-supervise has taken the order.
+    Ordered,
+    /// Up, and still up a second later.
+    Up,
+    /// Ready.
+    Ready,
+}
+
+/// Record the intent and give the order. Says whether anything had to change.
+///
+/// # Errors
+/// 100 no such profile, 102 no slot and no right to make one, 111 the intent cannot be recorded or s6 does not obey.
+pub fn order(site: &Site, profile: &Profile) -> Result<bool> {
+    site.home.require(profile)?;
+    if !profile.is_default() && settings::multiplex(site.home) {
+        // Two gateways would serve one profile (I2).
+        let text = format!("{profile} is served by the gateway of default (multiplex_profiles): start that one");
+        return Err(Error::new(Exit::WrongState, text));
+    }
+    let slot = site.scandir.slot(profile);
+    if !site.scandir.has_slot(profile) && !may_publish(site) {
+        await_watcher(site, profile)?;
+    }
+    if !site.scandir.has_slot(profile) {
+        site.scandir.require_publishable()?;
+        let template = Template::load(None)?;
+        let _guard = site.guard(profile);
+        site.write(profile, Intent::Running)?;
+        mint(site, profile, &template)?;
+        site.repair(profile, Intent::Running)?;
+        return Ok(true);
+    }
+    site.require_usable(&slot)?;
+    let _guard = site.guard(profile);
+    let before = site.svstat(&slot)?;
+    let intended = intent::read(site.home, profile)? == Some(Intent::Running);
+    if before.up && before.wanted_up && before.normally_up && intended {
+        return Ok(false);
+    }
+    if !intended {
+        site.write(profile, Intent::Running)?;
+    }
+    if !site.dry_run {
+        up(site, profile, &slot)?;
+        site.repair(profile, Intent::Running)?;
+    }
+    Ok(true)
+}
+
+/// `s6-svc -U`, a hold cleared first, and see that s6-supervise wants it up. The caller holds the intent lock.
+pub(super) fn up(site: &Site, profile: &Profile, slot: &Path) -> Result<()> {
+    let opened = Slot::open(site.scandir, profile)?;
+    let held = opened.held();
+    if !s6::svdt_clear(slot) && held.is_some() {
+        site.log
+            .warning(&format!("{profile} was held, and its old deaths cannot be cleared without root: it has one try"));
+    }
+    s6::svc("-U", slot)?;
+    // A gateway that dies at once may be held again before we look: that is an answer too.
+    let again = |s: &Svstat| !s.up && !s.wanted_up && s.finished && opened.held().is_some() && opened.held() != held;
+    let stat = site.taken(slot, "s6-supervise to want it up", |s| s.wanted_up || again(s))?;
+    if again(&stat) { Err(dead(site, profile, "was held at once")) } else { Ok(()) }
+}
+
+/// Wait for what was asked for.
+///
+/// # Errors
+/// 99 when the deadline passes, 111 when it dies for good; both name the log and quote its last line.
+pub fn wait(site: &Site, profile: &Profile, until: Until) -> Result<()> {
+    let slot = site.scandir.slot(profile);
+    if until == Until::Ordered || site.dry_run {
+        return Ok(());
+    }
+    let opened = Slot::open(site.scandir, profile)?;
+    let changes = Changes::watch([slot.as_path()])?;
+    let mut steady: Option<(i32, Instant)> = None;
+    let what = if until == Until::Ready { "readiness" } else { "it to stay up" };
+    loop {
+        let stat = site.svstat(&slot)?;
+        if !stat.up && stat.finished && !stat.wanted_up {
+            let why = if opened.held().is_some() { "is held" } else { "was stopped meanwhile" };
+            return Err(dead(site, profile, why));
+        }
+        steady = match (stat.up, stat.pid, steady) {
+            (true, Some(pid), Some((old, since))) if pid == old => Some((old, since)),
+            (true, Some(pid), _) => Some((pid, Instant::now())),
+            _ => None,
+        };
+        let up_for = steady.map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        match until {
+            Until::Ready if stat.is_ready() => break,
+            Until::Up if up_for >= STEADY => break,
+            _ => {}
+        }
+        let nap = if until == Until::Up && steady.is_some() { STEADY.saturating_sub(up_for) } else { STEADY };
+        let Some(left) = site.deadline.left(nap.max(Duration::from_millis(1))) else {
+            let error = site.deadline.timed_out(format!("{profile}: {what}"));
+            return Err(Error::new(error.exit, format!("{}; {}", error.text, super::tail::hint(site.home, profile))));
+        };
+        changes.sleep(left);
+    }
+    let _guard = site.guard(profile);
+    // The order may have been countermanded while we waited; only a lost intent is repaired.
+    match intent::read(site.home, profile)? {
+        Some(Intent::Stopped) => Ok(()),
+        _ => site.repair(profile, Intent::Running),
+    }
+}
+
+fn dead(site: &Site, profile: &Profile, why: &str) -> Error {
+    Error::new(Exit::System, format!("unable to start {profile}: it {why}; {}", super::tail::hint(site.home, profile)))
+}
+
+fn may_publish(site: &Site) -> bool {
+    site.scandir.require_writable().is_ok() && site.scandir.listening() != Listening::Unknown
+}
+
+/// Make the slot of a real profile that has none (B3), up.
+fn mint(site: &Site, profile: &Profile, template: &Template) -> Result<()> {
+    if site.dry_run {
+        return register::require_room(site.scandir, site.scandir.services()?, template.has_logger()).map(drop);
+    }
+    port::allocate(site.home, profile, false, site.deadline, site.log)?;
+    let plan = Plan { profile, template, up: true, env: &[], group: site.home.account.gid };
+    let lock = site.scandir.lock(site.deadline)?;
+    register::publish(site.scandir, &lock, &plan, site.log)?;
+    drop(lock);
+    register::confirm(site.scandir, &plan, site.deadline.or_after_ms(super::PROMPT_MS), site.log)
+        .inspect_err(|_| register::take_back(site.scandir, profile, site.log))
+}
+
+/// The runtime account of a sealed tree cannot make a slot: the watcher, which is root, does.
+fn await_watcher(site: &Site, profile: &Profile) -> Result<()> {
+    let deadline: Deadline = site.deadline.or_after_ms(WATCHER_MS);
+    let none: [PathBuf; 0] = [];
+    let changes = Changes::watch(none.iter().map(PathBuf::as_path))?.and_scandir(&site.scandir.path);
+    let waited = changes.until(deadline, "its slot", || Ok(site.scandir.has_slot(profile).then_some(())));
+    waited.map_err(|_| {
+        let text = format!("unable to start {profile}: no slot yet: is hermes-profile-watch up?");
+        Error::new(Exit::WrongState, text)
+    })
+}

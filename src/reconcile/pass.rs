@@ -1,0 +1,374 @@
+//! One pass over the profiles. It is safe at any time: a supervised slot is never started or stopped by it.
+
+use crate::cli::Deadline;
+use crate::exit::{Error, Exit, Result};
+use crate::gateway;
+use crate::home::{Home, Scan, odd_name, profile_dir};
+use crate::intent::Guard;
+use crate::message::Log;
+use crate::port::{self, Assignment};
+use crate::profile::Profile;
+use crate::reconcile::line::{Action, Line};
+use crate::reconcile::{first_boot, stale};
+use crate::register;
+use crate::retire;
+use crate::s6::{self, Svstat};
+use crate::scandir::{Listening, Scandir, ScandirLock};
+use crate::slot::{self, Plan, Slot};
+use crate::state::{self, Prior, State};
+use crate::supervise;
+use crate::template::Template;
+use std::collections::BTreeMap;
+
+/// What a pass works with.
+pub struct Pass<'a> {
+    /// The volume.
+    pub home: &'a Home,
+    /// Where the slots go.
+    pub scandir: &'a Scandir,
+    /// What they are made of.
+    pub template: &'a Template,
+    /// Change nothing?
+    pub dry_run: bool,
+    /// Of the whole command.
+    pub deadline: Deadline,
+    /// Where to say what is wrong.
+    pub log: &'a dyn Log,
+    listening: Listening,
+    multiplexed: bool,
+    seeded: bool,
+    ports: BTreeMap<Profile, Assignment>,
+    count: Option<Count>,
+    /// Intent locks that somebody holds delay the whole pass by a second, not each profile by one.
+    patience: Deadline,
+    published: bool,
+}
+
+/// The services of the scandir, counted once and then kept up, as long as nobody else makes entries.
+struct Count {
+    services: usize,
+    links: u64,
+    changed: (i64, u64),
+}
+
+/// What the volume says of a profile.
+struct Facts {
+    prior: Prior,
+    prior_exit: &'static str,
+}
+
+impl<'a> Pass<'a> {
+    /// Look at the whole: who listens, which mode, the first boot.
+    ///
+    /// # Errors
+    /// 102 where the caller may not publish.
+    pub fn new(
+        home: &'a Home,
+        scandir: &'a Scandir,
+        template: &'a Template,
+        dry_run: bool,
+        deadline: Deadline,
+        log: &'a dyn Log,
+    ) -> Result<Pass<'a>> {
+        scandir.require_writable()?;
+        let listening = scandir.listening();
+        if listening != Listening::Yes {
+            log.warning(&format!("no s6-svscan is running on {}: the slots wait for one", scandir.path.display()));
+        }
+        let seeded = first_boot::seed(home, dry_run, log).unwrap_or_else(|error| {
+            log.warning(&error.text);
+            false
+        });
+        let multiplexed = crate::settings::multiplex(home);
+        let patience = Deadline::after_ms(1000);
+        let (ports, count, published) = (BTreeMap::new(), None, false);
+        Ok(Pass {
+            home,
+            scandir,
+            template,
+            dry_run,
+            deadline,
+            log,
+            listening,
+            multiplexed,
+            seeded,
+            ports,
+            count,
+            patience,
+            published,
+        })
+    }
+
+    /// Every profile, `default` first, each isolated from the others' failures (B7); then the slots whose profile is gone.
+    ///
+    /// # Errors
+    /// 111 if the profiles or the slots cannot be listed: then nothing was changed.
+    pub fn all(&mut self) -> Result<Vec<Line>> {
+        let Scan { profiles, odd } = self.home.scan()?;
+        let gone: Vec<Profile> = self.scandir.slots()?.into_iter().filter(|p| !profiles.contains(p)).collect();
+        self.allocate(&profiles, &gone);
+        let mut lines: Vec<Line> = profiles.iter().map(|p| self.one(p)).collect();
+        for name in odd {
+            let note = if odd_name(&name) == "reserved" { "reserved-name" } else { "invalid-name" };
+            lines.push(Line { note: Some(note), ..Line::bare(name, Action::Skipped) });
+        }
+        self.rescan();
+        lines.extend(self.remove(&gone));
+        Ok(lines)
+    }
+
+    /// One profile only: its slot is made, brought up to date, or retired.
+    ///
+    /// # Errors
+    /// 100 if there is neither a profile nor a slot.
+    pub fn single(&mut self, profile: &Profile) -> Result<Line> {
+        match self.home.require(profile) {
+            Ok(()) => {
+                self.allocate(std::slice::from_ref(profile), &[]);
+                let line = self.one(profile);
+                self.rescan();
+                Ok(line)
+            }
+            Err(error) if error.exit != Exit::Usage || !self.scandir.has_slot(profile) => Err(error),
+            Err(_) => {
+                self.allocate(&[], std::slice::from_ref(profile));
+                let mut removed = self.remove(std::slice::from_ref(profile));
+                removed.pop().ok_or_else(|| Error::new(Exit::System, format!("unable to retire {profile}")))
+            }
+        }
+    }
+
+    /// Give every profile its port, in one reading and one writing of the file.
+    fn allocate(&mut self, profiles: &[Profile], gone: &[Profile]) {
+        let range = port::Range::from_option(None);
+        let book =
+            range.and_then(|range| port::Book::open(self.home, range, self.deadline.or_after_ms(1000), self.log));
+        let mut book = match book {
+            Ok(book) => book,
+            Err(error) => return self.log.warning(&error.text),
+        };
+        for profile in profiles {
+            match book.assign(profile) {
+                Ok(assignment) => drop(self.ports.insert(profile.clone(), assignment)),
+                Err(error) => self.log.warning(&error.text),
+            }
+        }
+        for profile in gone {
+            book.free(profile);
+        }
+        if !self.dry_run
+            && let Err(error) = book.save()
+        {
+            self.log.warning(&error.text);
+        }
+    }
+
+    /// Bring one existing profile's slot in line.
+    fn one(&mut self, profile: &Profile) -> Line {
+        let mut line = Line::bare(profile.as_str(), Action::Failed);
+        match self.try_one(profile, &mut line) {
+            Ok(()) => {}
+            Err(error) => {
+                self.log.warning(&error.context(profile).text);
+                line.action = Action::Failed;
+            }
+        }
+        line
+    }
+
+    fn try_one(&mut self, profile: &Profile, line: &mut Line) -> Result<()> {
+        // Read and act inside the intent lock: a stop that comes in between would otherwise be undone on disk.
+        let _guard = (!self.dry_run).then(|| Guard::take(self.home, profile, self.patience, self.log));
+        let slot = self.scandir.slot(profile);
+        let exists = self.scandir.has_slot(profile);
+        let stat = if exists && supervise::is_held(&slot) { s6::svstat(&slot)? } else { None };
+        let facts = self.facts(profile, stat.is_some_and(|s| s.up))?;
+        line.prior = facts.prior;
+        line.prior_exit = facts.prior_exit;
+        let conflict = match self.ports.get(profile) {
+            Some(Assignment::Port { port, .. }) => {
+                line.port = Some(*port);
+                None
+            }
+            Some(Assignment::Conflict { port, other }) => Some(format!("it pins port {port}, and so does {other}")),
+            Some(Assignment::Full) => {
+                self.log.warning(&format!("{profile}: no port is free in the range: registered without one"));
+                None
+            }
+            None => None,
+        };
+        let served_by_default = self.multiplexed && !profile.is_default();
+        let up = facts.prior.starts() && !served_by_default && conflict.is_none();
+        if served_by_default && facts.prior.starts() {
+            line.note = Some("multiplexed");
+        }
+        line.action = match exists {
+            false => self.publish(profile, up)?,
+            true => self.update(profile, up, stat, line)?,
+        };
+        match conflict {
+            None => Ok(()),
+            Some(why) => Err(Error::new(Exit::System, why)),
+        }
+    }
+
+    fn facts(&self, profile: &Profile, up: bool) -> Result<Facts> {
+        let shown = self.home.shown(profile, "");
+        let (facts, broken) = self.home.act(|home| {
+            let opened = profile_dir(home, profile).map_err(|e| Error::system("open", &shown, e))?;
+            let dir = opened.ok_or_else(|| Error::new(Exit::System, "the profile went away meanwhile"))?;
+            if !up && !self.dry_run && stale::any(&dir) && gateway::lock::is_free(&dir) {
+                stale::remove(&dir, &shown, self.log);
+            }
+            let state = State::read(&dir);
+            let prior = if self.seeded && profile.is_default() { Prior::Running } else { state.prior() };
+            let broken = if let State::Broken(why) = state { Some(why) } else { None };
+            Ok((Facts { prior, prior_exit: state::prior_exit(&dir) }, broken))
+        })?;
+        if let Some(why) = broken {
+            self.log.warning(&format!("{} is {why}: registered down", self.home.shown(profile, state::FILE)));
+        }
+        Ok(facts)
+    }
+
+    fn publish(&mut self, profile: &Profile, up: bool) -> Result<Action> {
+        let lock = if self.dry_run { None } else { Some(self.scandir.lock(self.deadline)?) };
+        let services = self.room(lock.as_ref())?;
+        if let Some(lock) = &lock {
+            let group = self.home.account.gid;
+            let plan = Plan { profile, template: self.template, up, env: &[], group };
+            if !slot::publish(self.scandir, lock, &plan)? {
+                // Another run was faster, and published what the same volume says.
+                return Ok(Action::Unchanged);
+            }
+            self.published = true;
+        }
+        self.remember(services);
+        Ok(if up { Action::Started } else { Action::Registered })
+    }
+
+    /// See that one more fits. Counting is a look at every entry, so it is done again only when somebody else made one.
+    fn room(&mut self, lock: Option<&ScandirLock>) -> Result<usize> {
+        let logger = self.template.has_logger();
+        let stat =
+            rustix::fs::fstat(&self.scandir.dir).map_err(|e| Error::system("stat", self.scandir.path.display(), e))?;
+        let services = match &self.count {
+            Some(count) if self.dry_run || count.links == stat.st_nlink as u64 && count.changed == changed(&stat) => {
+                count.services
+            }
+            _ => {
+                if let Some(lock) = lock {
+                    retire::sweep(self.scandir, lock, self.log)?;
+                    register::heal(self.scandir, self.log)?;
+                }
+                self.scandir.services()?
+            }
+        };
+        register::require_room(self.scandir, services, logger)
+    }
+
+    fn remember(&mut self, services: usize) {
+        self.count = rustix::fs::fstat(&self.scandir.dir).ok().map(|stat| {
+            let links = stat.st_nlink as u64;
+            Count { services, links, changed: changed(&stat) }
+        });
+    }
+
+    fn update(&mut self, profile: &Profile, up: bool, stat: Option<Svstat>, line: &mut Line) -> Result<Action> {
+        let slot = Slot::open(self.scandir, profile)?;
+        let lock = if self.dry_run { None } else { Some(self.scandir.lock(self.deadline)?) };
+        let update = slot.update(self.template, self.dry_run)?;
+        let remarked = slot.mark(!up, self.dry_run)?;
+        if let Some(stat) = stat
+            && up != (stat.up || stat.wanted_up)
+        {
+            line.note = Some(if up && slot.held().is_some() { "held" } else { "drifting" });
+        }
+        if update.stale {
+            if stat.is_some_and(|s| !s.is_down()) || self.dry_run {
+                line.note = Some("stale-template");
+            } else {
+                let group = self.home.account.gid;
+                let plan = Plan { profile, template: self.template, up, env: &[], group };
+                let old = lock.as_ref().map(|lock| register::replace(self.scandir, lock, &plan)).transpose()?;
+                self.published = true;
+                drop(lock);
+                retire::let_go(self.scandir)?;
+                if let Some(old) = old {
+                    old.finish(self.deadline.or_after_ms(5000), self.log)?;
+                }
+                return Ok(Action::Updated);
+            }
+        }
+        // Nobody supervises it: a scan has yet to find it.
+        self.published |= stat.is_none();
+        Ok(if update.changed || remarked && stat.is_none() { Action::Updated } else { Action::Unchanged })
+    }
+
+    /// The one rescan of a pass.
+    fn rescan(&mut self) {
+        if self.published && !self.dry_run && self.listening == Listening::Yes {
+            if let Err(error) = s6::svscanctl("-a", &self.scandir.path) {
+                self.log.warning(&error.text);
+            }
+        }
+    }
+
+    /// Retire the slots whose profile is gone: all told first, then each waited for, then deleted.
+    fn remove(&self, gone: &[Profile]) -> Vec<Line> {
+        if !self.dry_run {
+            for profile in gone {
+                let slot = self.scandir.slot(profile);
+                if supervise::is_held(&slot) {
+                    // Told again, and waited for, below.
+                    let _ = s6::svc("-d", &slot);
+                }
+            }
+        }
+        gone.iter()
+            .map(|profile| {
+                let mut line = Line::bare(profile.as_str(), Action::Removed);
+                if !self.dry_run
+                    && let Err(error) = retire::retire(self.scandir, profile, self.deadline, self.log)
+                {
+                    match error.exit {
+                        Exit::TimedOut => line.note = Some("draining"),
+                        _ => line.action = Action::Failed,
+                    }
+                    self.log.warning(&error.context(profile).text);
+                }
+                line
+            })
+            .collect()
+    }
+
+    /// Wait until every slot of these lines is supervised and usable (`-w`).
+    ///
+    /// # Errors
+    /// 102 if nobody listens, 99 when the deadline has passed.
+    pub fn wait(&self, lines: &[Line]) -> Result<()> {
+        if self.dry_run {
+            return Ok(());
+        }
+        if self.listening != Listening::Yes {
+            return Err(Error::new(
+                Exit::WrongState,
+                format!("no s6-svscan is running on {}", self.scandir.path.display()),
+            ));
+        }
+        for line in lines.iter().filter(|l| !matches!(l.action, Action::Removed | Action::Skipped)) {
+            let Some(profile) = Profile::from_bytes(line.profile.as_bytes()) else { continue };
+            if !self.scandir.has_slot(&profile) {
+                continue;
+            }
+            let up = matches!(line.action, Action::Started);
+            let plan = Plan { profile: &profile, template: self.template, up, env: &[], group: self.home.account.gid };
+            register::await_held(self.scandir, &plan, self.deadline, self.log)?;
+        }
+        Ok(())
+    }
+}
+
+fn changed(stat: &rustix::fs::Stat) -> (i64, u64) {
+    (stat.st_mtime, stat.st_mtime_nsec as u64)
+}

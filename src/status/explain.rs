@@ -1,0 +1,82 @@
+//! `-x`: the chain of causes, and the next command to type.
+
+use super::{Doing, Manager, Status};
+use crate::home::Home;
+use crate::lifecycle::tail;
+use crate::state::Prior;
+
+/// Lines for a person, the first one about the profile, the last one what to do next.
+pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
+    let profile = &status.profile;
+    let mut lines =
+        vec![format!("{profile} is {}, and its intent is {}", status.doing.as_str(), status.intent.as_str())];
+    let mut because = |text: String| lines.push(format!("  because {text}"));
+    let next = if !manager.is_s6 {
+        because("no s6-svscan is running on the scandir: nothing is supervised".to_string());
+        "start the container's /init, or s6-svscan, then: hermes-reconcile-all".to_string()
+    } else if status.has_note("no-profile") {
+        because(format!("the profile is gone: there is no {}", home.shown(profile, crate::profile::MARKER)));
+        format!("hermes-reconcile-one {profile}")
+    } else if status.has_note("not-registered") {
+        because("it has no slot: nobody has registered it since the container started".to_string());
+        format!("hermes-svc-start {profile}   (or, to leave it down: hermes-reconcile-one {profile})")
+    } else if status.has_note("not-supervised") {
+        because("its slot is there, but no s6-supervise holds it".to_string());
+        format!("hermes-reconcile-one {profile}")
+    } else if status.has_note("multiplexed") {
+        because("default's gateway serves all profiles (multiplex_profiles)".to_string());
+        "hermes-svc-status default".to_string()
+    } else {
+        match status.doing {
+            Doing::Held => {
+                because(format!(
+                    "it died too often, or with a permanent error: {}",
+                    status.notes.first().map_or("", |n| n)
+                ));
+                because(format!("its log tells why: {}", tail::hint(home, profile)));
+                format!("mend the cause, then: hermes-svc-start -W {profile}")
+            }
+            Doing::Waiting | Doing::Draining if !status.notes.is_empty() => {
+                status.notes.iter().filter(|n| n.contains(' ')).for_each(|note| because(note.clone()));
+                format!("hermes-svc-status -F {profile}")
+            }
+            Doing::Draining => {
+                because(
+                    "it was told to end and finishes its work, for at most the template's timeout-kill".to_string(),
+                );
+                format!("hermes-svc-stop -w {profile}")
+            }
+            Doing::Down if status.intent.starts() => {
+                because(
+                    "somebody took it down without recording it (s6-svc -d), or it is between two tries".to_string(),
+                );
+                because(tail::hint(home, profile));
+                format!("hermes-svc-start -W {profile}")
+            }
+            Doing::Down => {
+                because(match status.intent {
+                    Prior::Stopped => "the operator stopped it".to_string(),
+                    Prior::None => "nobody has ever started it".to_string(),
+                    Prior::Invalid => format!("{} cannot be understood", home.shown(profile, crate::state::FILE)),
+                    other => format!("its last word was {}, which does not start by itself", other.as_str()),
+                });
+                format!("hermes-svc-start -W {profile}")
+            }
+            Doing::Up | Doing::Waiting if !status.intent.starts() => {
+                because(
+                    "it was brought up without recording it (s6-svc -u): it will be down after the next boot"
+                        .to_string(),
+                );
+                format!("hermes-svc-start {profile}   (to keep it up)")
+            }
+            Doing::Up if !status.ready => {
+                because("it runs, and has not said that it serves".to_string());
+                because(tail::hint(home, profile));
+                format!("hermes-svc-start -W {profile}")
+            }
+            Doing::Up | Doing::Waiting => "nothing: all is well".to_string(),
+        }
+    };
+    lines.push(format!("  next: {next}"));
+    lines
+}

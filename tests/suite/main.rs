@@ -1,0 +1,11 @@
+//! The black-box suite: the tools as users run them, on real s6-svscan trees.
+//!
+//! Every test has a tree of its own (`support::Tree`), so all of them run in parallel, as root or as a plain user.
+#![forbid(unsafe_code)]
+
+/// What the tests stand on: trees, tools, profiles, the stand-in gateway.
+#[allow(dead_code, unused_imports)] // until the tools are there that need all of it
+mod support;
+
+/// The tests' own ground: a tree starts, and dies as hard as a container does.
+mod harness;
