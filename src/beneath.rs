@@ -5,21 +5,41 @@
 
 use rustix::fs::{FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Open `path` beneath `dir` with these flags.
-pub fn open(dir: impl AsFd, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
-    loop {
-        match rustix::fs::openat2(&dir, path, flags, mode, resolve) {
-            // EAGAIN: a rename elsewhere raced the resolution; the kernel asks to try again.
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            done => return done,
+pub fn open(dir: impl AsFd, path: impl Arg, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    resolve(dir, path, flags, mode, ResolveFlags::empty())
+}
+
+/// The same, and through no mount point (`EXDEV`): what is mounted below the volume belongs to somebody else.
+pub fn open_same_mount(dir: impl AsFd, path: impl Arg, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    resolve(dir, path, flags, Mode::empty(), ResolveFlags::NO_XDEV)
+}
+
+fn resolve(
+    dir: impl AsFd,
+    path: impl Arg,
+    flags: OFlags,
+    mode: Mode,
+    more: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | more;
+    // openat2 refuses O_NOCTTY, and nearly everything else, beside O_PATH, which opens no terminal anyway.
+    let quiet = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
+    let flags = flags | OFlags::CLOEXEC | quiet;
+    path.into_with_c_str(|path| {
+        loop {
+            match rustix::fs::openat2(&dir, path, flags, mode, resolve) {
+                // EAGAIN: a rename elsewhere raced the resolution; the kernel asks to try again.
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                done => return done,
+            }
         }
-    }
+    })
 }
 
 /// Open a directory beneath `dir`.

@@ -29,6 +29,7 @@ pub mod supervise;
 pub mod template;
 
 // What stands on both.
+pub mod attrs;
 pub mod bootlog;
 pub mod command;
 pub mod environment;

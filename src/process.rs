@@ -15,7 +15,7 @@ pub fn stat(pid: i32) -> Option<Stat> {
 }
 
 /// We ourselves.
-pub fn own() -> i32 {
+pub fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 

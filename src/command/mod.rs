@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod detect_supervisor;
+pub mod fix_attrs;
 pub mod gateway_ready;
 mod lifecycle;
 pub mod port_alloc;
@@ -22,9 +23,13 @@ pub mod svc_status;
 pub mod svc_stop;
 pub mod svc_unregister;
 
-/// Every tool by its name, for the one executable that is all of them.
-pub const TOOLS: &[(&str, fn() -> ExitCode)] = &[
+/// A tool's name and its `main`.
+pub type Named = (&'static str, fn() -> ExitCode);
+
+/// Every tool, for the one executable that is all of them.
+pub const TOOLS: &[Named] = &[
     ("hermes-detect-supervisor", detect_supervisor::main),
+    ("hermes-fix-attrs", fix_attrs::main),
     ("hermes-gateway-ready", gateway_ready::main),
     ("hermes-port-alloc", port_alloc::main),
     ("hermes-reconcile-all", reconcile_all::main),

@@ -123,7 +123,7 @@ fn take_lock(home: &Home, profile: &Profile, grace_ms: u64, log: &dyn Log) -> Re
     home.act(|root| {
         let dir = beneath::open_dir(root, &profile.path())
             .map_err(|e| Error::system("open", home.shown(profile, MARKER), e))?;
-        lock::take(&dir, &shown, grace_ms, log)
+        lock::take(&dir, profile, &shown, grace_ms, log)
     })
 }
 

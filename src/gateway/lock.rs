@@ -123,13 +123,13 @@ impl std::fmt::Display for Lock {
 /// # Errors
 /// 78 if what has the file's name cannot be a lock; 111 where the kernel refuses. Where the file system has no locks, or
 /// cannot be written, a warning is all: a gateway without a lock is better than none.
-pub fn take(dir: &OwnedFd, shown: &str, grace_ms: u64, log: &dyn Log) -> Result<Option<OwnedFd>> {
+pub fn take(dir: &OwnedFd, profile: &Profile, shown: &str, grace_ms: u64, log: &dyn Log) -> Result<Option<OwnedFd>> {
     let mut waiting = false;
     let mut refusals = 0;
     loop {
         let Some(file) = open(dir, shown, log)? else { return Ok(None) };
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if is_in_place(dir, &file) => return keep(file, shown).map(Some),
+            Ok(()) if is_in_place(dir, &file) => return keep(file, profile, shown).map(Some),
             Ok(()) => continue,
             Err(Errno::WOULDBLOCK) => refusals += 1,
             Err(Errno::INTR) => continue,
@@ -170,7 +170,7 @@ pub fn take(dir: &OwnedFd, shown: &str, grace_ms: u64, log: &dyn Log) -> Result<
                 };
                 say_once(&mut waiting, log, &format!("waiting for {who}, who runs the gateway of this profile"));
                 match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
-                    Ok(()) if is_in_place(dir, &file) => return keep(file, shown).map(Some),
+                    Ok(()) if is_in_place(dir, &file) => return keep(file, profile, shown).map(Some),
                     Ok(()) | Err(Errno::INTR) => {}
                     Err(errno) => return Err(Error::system("lock", shown, errno)),
                 }
@@ -216,7 +216,7 @@ fn is_in_place(dir: &OwnedFd, file: &OwnedFd) -> bool {
 }
 
 /// Write down who we are, and let exec keep the descriptor.
-fn keep(file: OwnedFd, shown: &str) -> Result<OwnedFd> {
+fn keep(file: OwnedFd, profile: &Profile, shown: &str) -> Result<OwnedFd> {
     let failed = |e: Errno| Error::system("write", shown, e);
     let stat = process::own_stat();
     let text = json!({
@@ -226,6 +226,7 @@ fn keep(file: OwnedFd, shown: &str) -> Result<OwnedFd> {
         "pid_namespace": process::pid_namespace(),
         "boot_id": process::boot_id(),
         "host": host(),
+        "profile": profile.as_str(),
     });
     let line = format!("{text}\n");
     // First the new line over the old one, then the end of the old one: a reader takes the first line only. A full disk
@@ -246,6 +247,14 @@ fn read(dir: impl AsFd) -> Option<Holder> {
         }
         _ => None,
     }
+}
+
+/// Which profile this directory was when a gateway last ran in it: after a rename, its former name. Call it with the
+/// account's rights; what it says is the account's word.
+pub fn last_profile(dir: impl AsFd) -> Option<Profile> {
+    let beneath::Content::Bytes(bytes) = beneath::read(dir, FILE, LIMIT) else { return None };
+    let value: Value = serde_json::from_slice(bytes.split(|b| *b == b'\n').next()?).ok()?;
+    Profile::from_bytes(value.get("profile")?.as_str()?.as_bytes())
 }
 
 fn parse(bytes: &[u8], namespace: &str, boot: &str) -> Option<Holder> {

@@ -76,7 +76,7 @@ pub fn wait(site: &Site, profile: &Profile, keep_intent: bool) -> Result<()> {
 pub fn is_inside(gateway: Option<i32>) -> bool {
     let Some(gateway) = gateway else { return false };
     let parent = |pid: &i32| crate::process::stat(*pid).map(|s| s.parent).filter(|p| *p > 1);
-    let ancestors = std::iter::successors(Some(crate::process::own()), parent);
+    let ancestors = std::iter::successors(Some(crate::process::own_pid()), parent);
     ancestors.take(64).any(|pid| pid == gateway)
 }
 

@@ -243,6 +243,11 @@ impl<'a> Book<'a> {
             .find(|port| !self.reserved.contains(port) && !self.is_taken(*port, profile))
     }
 
+    /// Has this profile a port on record?
+    pub fn has(&self, profile: &Profile) -> bool {
+        self.record.ports.contains_key(profile)
+    }
+
     /// Why this profile has no port, for an error or a warning; `None` if it has one.
     pub fn why_not(&self, profile: &Profile, assignment: &Assignment) -> Option<Error> {
         match assignment {

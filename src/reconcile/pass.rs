@@ -47,8 +47,8 @@ pub struct Pass<'a> {
 /// The services of the scandir, counted once and then kept up, as long as nobody else makes entries.
 struct Count {
     services: usize,
-    links: u64,
-    changed: (i64, u64),
+    /// The scandir itself: who makes an entry changes its time, and nearly always its links.
+    scandir: rustix::fs::Stat,
 }
 
 /// What the volume says of a profile.
@@ -147,6 +147,7 @@ impl<'a> Pass<'a> {
             Ok(book) => book,
             Err(error) => return self.log.warning(&error.text),
         };
+        self.follow_renames(&mut book, profiles, gone);
         for profile in profiles {
             match book.assign(profile) {
                 Ok(assignment) => drop(self.ports.insert(profile.clone(), assignment)),
@@ -160,6 +161,29 @@ impl<'a> Pass<'a> {
             && let Err(error) = book.save()
         {
             self.log.warning(&error.text);
+        }
+    }
+
+    /// A renamed profile keeps its port (B4, E9): its directory still says under which name its gateway last ran.
+    fn follow_renames(&self, book: &mut port::Book, profiles: &[Profile], gone: &[Profile]) {
+        let fresh = |p: &&Profile| !p.is_default() && !book.has(p);
+        let candidates: Vec<Profile> = if gone.is_empty() {
+            profiles.iter().filter(fresh).cloned().collect()
+        } else {
+            // Its new name may not be among those that we were asked about.
+            self.home.scan().map_or_else(|_| Vec::new(), |scan| scan.profiles.iter().filter(fresh).cloned().collect())
+        };
+        for new in candidates {
+            let former =
+                self.home.act(|home| Ok(profile_dir(home, &new).ok().flatten().and_then(gateway::lock::last_profile)));
+            if let Ok(Some(old)) = former
+                && old != new
+                && book.has(&old)
+                && self.home.require(&old).is_err()
+            {
+                self.log.info(&format!("{new} was {old}: it keeps its port"));
+                book.rename(&old, &new);
+            }
         }
     }
 
@@ -253,9 +277,7 @@ impl<'a> Pass<'a> {
         let stat =
             rustix::fs::fstat(&self.scandir.dir).map_err(|e| Error::system("stat", self.scandir.path.display(), e))?;
         let services = match &self.count {
-            Some(count) if self.dry_run || count.links == stat.st_nlink as u64 && count.changed == changed(&stat) => {
-                count.services
-            }
+            Some(count) if self.dry_run || is_same(&count.scandir, &stat) => count.services,
             _ => {
                 if let Some(lock) = lock {
                     retire::sweep(self.scandir, lock, self.log)?;
@@ -268,10 +290,7 @@ impl<'a> Pass<'a> {
     }
 
     fn remember(&mut self, services: usize) {
-        self.count = rustix::fs::fstat(&self.scandir.dir).ok().map(|stat| {
-            let links = stat.st_nlink as u64;
-            Count { services, links, changed: changed(&stat) }
-        });
+        self.count = rustix::fs::fstat(&self.scandir.dir).ok().map(|scandir| Count { services, scandir });
     }
 
     fn update(&mut self, profile: &Profile, up: bool, stat: Option<Svstat>, line: &mut Line) -> Result<Action> {
@@ -307,10 +326,12 @@ impl<'a> Pass<'a> {
 
     /// The one rescan of a pass.
     fn rescan(&mut self) {
-        if self.published && !self.dry_run && self.listening == Listening::Yes {
-            if let Err(error) = s6::svscanctl("-a", &self.scandir.path) {
-                self.log.warning(&error.text);
-            }
+        if self.published
+            && !self.dry_run
+            && self.listening == Listening::Yes
+            && let Err(error) = s6::svscanctl("-a", &self.scandir.path)
+        {
+            self.log.warning(&error.text);
         }
     }
 
@@ -369,6 +390,6 @@ impl<'a> Pass<'a> {
     }
 }
 
-fn changed(stat: &rustix::fs::Stat) -> (i64, u64) {
-    (stat.st_mtime, stat.st_mtime_nsec as u64)
+fn is_same(a: &rustix::fs::Stat, b: &rustix::fs::Stat) -> bool {
+    (a.st_mtime, a.st_mtime_nsec, a.st_nlink) == (b.st_mtime, b.st_mtime_nsec, b.st_nlink)
 }

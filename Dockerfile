@@ -1,0 +1,148 @@
+# Hermes Agent with one supervised gateway per profile, under s6-overlay.
+# Builds with BuildKit and with the classic builder; without registries or release
+# downloads, see container/.
+
+# The base images: at these names, or at a mirror's.
+ARG DEBIAN_IMAGE=debian:13.4-slim
+ARG RUST_IMAGE=rust:1.95-slim-trixie
+# The s6 layer: the stage of that name, or an image that has the tree in /s6-layer.
+ARG S6_LAYER=s6-overlay
+
+# The tools: one static executable, and its names.
+FROM ${RUST_IMAGE} AS tools
+# A cargo registry's index to use in place of the public one: sparse+https://...
+ARG CARGO_INDEX=""
+SHELL ["/bin/sh", "-eu", "-c"]
+WORKDIR /build
+# hadolint ignore=SC2016
+RUN if [ -n "$CARGO_INDEX" ]; then \
+        printf '[source.crates-io]\nreplace-with = "mirror"\n[source.mirror]\nregistry = "%s"\n' "$CARGO_INDEX" \
+            >"$CARGO_HOME/config.toml"; \
+    fi; \
+    printf '%s\n' '#!/bin/sh' \
+        'RUSTFLAGS="-C target-feature=+crt-static" exec cargo build --release --locked --target "$(rustc -vV | sed -n "s/^host: //p")" --target-dir /target --bin hermes-s6' \
+        >/usr/local/bin/build-tools; \
+    chmod +x /usr/local/bin/build-tools
+# Dependencies first, with an empty program: they change seldom. Tests and benches stay
+# out of the image and its cache, and so does what the manifest says of them.
+COPY Cargo.toml Cargo.lock ./
+RUN sed -i '/^\[\[\(test\|bench\|example\)\]\]/,/^$/d' Cargo.toml; \
+    mkdir src; : >src/lib.rs; echo 'fn main() {}' >src/main.rs; \
+    build-tools; \
+    rm -r src
+COPY src ./src
+COPY template ./template
+RUN touch src/*.rs; \
+    build-tools; \
+    install -D -m 0755 /target/*/release/hermes-s6 /tools/usr/local/bin/hermes-s6; \
+    for tool in src/bin/hermes-*.rs; do \
+        tool=${tool##*/}; tool=${tool%.rs}; \
+        [ "$tool" = hermes-s6 ] || ln -s hermes-s6 "/tools/usr/local/bin/$tool"; \
+    done; \
+    mkdir -p /tools/usr/local/lib/hermes-s6; \
+    cp -R template/gateway /tools/usr/local/lib/hermes-s6/gateway; \
+    chmod -R a+rX,go-w /tools
+
+# What the container needs at run time, and no compiler.
+FROM ${DEBIAN_IMAGE} AS base
+# An apt mirror to use in place of the base image's own: http://...
+ARG APT_MIRROR=""
+# Further Debian packages for the agent to use.
+ARG EXTRA_PACKAGES=""
+SHELL ["/bin/sh", "-eu", "-c"]
+# Debian's point release is what pins these versions.
+# hadolint ignore=DL3008,SC2086
+RUN if [ -n "$APT_MIRROR" ]; then \
+        find /etc/apt -name '*.list' -o -name '*.sources' | \
+            xargs sed -i -E "s#https?://[^ ]*/debian/?( |\$)#$APT_MIRROR\1#"; \
+    fi; \
+    export DEBIAN_FRONTEND=noninteractive; \
+    apt-get update; \
+    apt-get install -y --no-install-recommends \
+        ca-certificates curl ffmpeg git nodejs openssh-client procps python3 ripgrep tzdata $EXTRA_PACKAGES; \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/log/apt /var/log/dpkg.log
+
+# The real s6 layer. The classic builder builds every stage, so this one asks whether it
+# is wanted; container/s6-overlay-release may hold the files, where there is no download.
+FROM base AS s6-overlay
+ARG S6_LAYER
+ARG S6_OVERLAY_URL=https://github.com/just-containers/s6-overlay/releases/download/v3.2.3.0
+ARG S6_OVERLAY_NOARCH_SHA256=b720f9d9340efc8bb07528b9743813c836e4b02f8693d90241f047998b4c53cf
+ARG S6_OVERLAY_SYMLINKS_SHA256=a60dc5235de3ecbcf874b9c1f18d73263ab99b289b9329aa950e8729c4789f0e
+ARG S6_OVERLAY_X86_64_SHA256=a93f02882c6ed46b21e7adb5c0add86154f01236c93cd82c7d682722e8840563
+ARG S6_OVERLAY_AARCH64_SHA256=0952056ff913482163cc30e35b2e944b507ba1025d78f5becbb89367bf344581
+SHELL ["/bin/sh", "-eu", "-c"]
+COPY docker/unpack-s6-overlay container/s6-overlay-release* /s6-overlay-release/
+# hadolint ignore=DL3008
+RUN if [ "${S6_LAYER##*/}" = s6-overlay ]; then \
+        apt-get update; \
+        apt-get install -y --no-install-recommends xz-utils; \
+        /s6-overlay-release/unpack-s6-overlay "$S6_OVERLAY_URL" /s6-layer; \
+    fi
+
+FROM ${S6_LAYER} AS s6-layer
+
+# Hermes Agent, every file of it verified against the lock.
+FROM base AS agent
+# A package index to use in place of pip's own.
+ARG PIP_INDEX_URL=""
+SHELL ["/bin/sh", "-eu", "-c"]
+# hadolint ignore=DL3008
+RUN apt-get update; \
+    apt-get install -y --no-install-recommends python3-venv
+COPY docker/requirements.lock /
+# hadolint ignore=DL3042
+RUN [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL; \
+    python3 -m venv /opt/hermes/.venv; \
+    /opt/hermes/.venv/bin/pip install --disable-pip-version-check --no-cache-dir --no-deps \
+        --only-binary :all: --require-hashes -r /requirements.lock; \
+    /opt/hermes/.venv/bin/pip check --disable-pip-version-check; \
+    mkdir -p /opt/hermes/docker/seed; \
+    /opt/hermes/.venv/bin/python -c \
+        'from hermes_cli.default_soul import DEFAULT_SOUL_MD; print(DEFAULT_SOUL_MD.strip())' \
+        >/opt/hermes/docker/seed/SOUL.md; \
+    chmod -R a+rX,go-w /opt/hermes
+
+FROM base
+SHELL ["/bin/sh", "-eu", "-c"]
+# No directory on the PATH is the account's to write. The scandir of s6-overlay, and the
+# directory of its programs, which `docker exec` would not find otherwise (H6).
+ENV PATH=/opt/hermes/bin:/opt/hermes/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/command \
+    HERMES_HOME=/opt/data \
+    HERMES_DISABLE_LAZY_INSTALLS=1 \
+    HERMES_LAZY_INSTALL_TARGET=/opt/data/lazy-packages \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+RUN groupadd --gid 10000 hermes; \
+    useradd --uid 10000 --gid 10000 --home-dir /opt/data --no-create-home --shell /bin/bash hermes; \
+    install -d -m 0755 -o hermes -g hermes /opt/data
+COPY --from=s6-layer /s6-layer/ /
+COPY --from=agent /opt/hermes/ /opt/hermes/
+RUN mv /init /opt/hermes/docker/s6-init
+COPY docker/init /init
+COPY docker/main-wrapper.sh docker/seed-home /opt/hermes/docker/
+COPY docker/seed/ /opt/hermes/docker/seed/
+COPY docker/bin/ /opt/hermes/bin/
+COPY docker/profile.d/ /etc/profile.d/
+COPY cont-init.d/ /etc/cont-init.d/
+COPY s6-rc.d/ /etc/s6-overlay/s6-rc.d/
+COPY --from=tools /tools/ /
+
+# Not the account's home: what root starts by docker exec finds nothing of the account's
+# in its working directory.
+WORKDIR /opt/hermes
+VOLUME /opt/data
+EXPOSE 8642 9119
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["/usr/local/bin/hermes-svc-status", "-c"]
+ENTRYPOINT ["/init", "/opt/hermes/docker/main-wrapper.sh"]
+
+ARG VERSION=0.1.0
+ARG REVISION=""
+LABEL org.opencontainers.image.title="hermes-s6" \
+    org.opencontainers.image.description="Hermes Agent, every profile its own supervised gateway under s6" \
+    org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.base.name="debian:13.4-slim" \
+    io.github.hermes-s6.hermes-agent="0.19.0"
