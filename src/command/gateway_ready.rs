@@ -5,7 +5,7 @@ use crate::exit::{Error, Exit, Result};
 use crate::gateway::listener;
 use crate::gateway::place::{Place, Wishes};
 use crate::home::{Home, profile_dir};
-use crate::message::Log;
+use crate::message::{Log as _, Silent};
 use crate::profile::Profile;
 use crate::settings::{Inherited, Settings};
 use crate::state::State;
@@ -43,7 +43,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     }
     let profile = Profile::parse(&name.ok_or(Stop::Usage)?)?;
     let log = args.log();
-    match ready(args, &profile, &log)? {
+    match ready(args, &profile)? {
         Ok(()) => Ok(Exit::Done),
         Err(why) => {
             log.info(&format!("{profile} is not ready: {why}"));
@@ -55,12 +55,16 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
 /// Ready, or why not.
 type Answer = std::result::Result<(), String>;
 
-fn ready(args: &Args, profile: &Profile, log: &dyn Log) -> Result<Answer> {
+fn ready(args: &Args, profile: &Profile) -> Result<Answer> {
     let slot = args.scandir().join(profile.slot());
     let Some(pid) = s6::svstat(&slot)?.and_then(|stat| stat.pid) else {
         return Ok(Err("s6 has no process of it".to_string()));
     };
-    let place = Place::find(&Wishes { home: args.home_option(), ..Wishes::default() }, log)?;
+    // s6-supervise's environment may hold nothing; what a person has set comes first all the same. Half a dozen questions
+    // are no place for warnings: hermes-run-gateway has given them.
+    let inherited = std::env::var_os("HERMES_HOME").filter(|home| !home.is_empty());
+    let wishes = Wishes { home: args.home_option().or(inherited.as_deref()), ..Wishes::default() };
+    let place = Place::find(&wishes, &Silent)?;
     // All that follows, the request included, has the account's rights.
     place.account.become_for_good()?;
     let home = Home::open_as(&place.home, place.account.clone())?;

@@ -4,6 +4,7 @@ pub mod chain;
 pub mod listener;
 pub mod lock;
 pub mod orphan;
+pub mod passage;
 pub mod place;
 pub mod port;
 pub mod scrub;
