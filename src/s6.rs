@@ -82,7 +82,7 @@ impl Svstat {
             wanted_up,
             normally_up,
             ready,
-            pid: i32::try_from(pid).ok().filter(|p| *p != 0),
+            pid: i32::try_from(pid).ok().filter(|p| *p > 0),
             exit_code: i32::try_from(exit_code).ok().filter(|c| *c >= 0),
             signal: i32::try_from(signal).ok().filter(|s| *s > 0),
             seconds: u64::try_from(seconds).unwrap_or(0),
@@ -91,12 +91,17 @@ impl Svstat {
     }
 }
 
-/// Ask `s6-svstat -o`; `None` if the directory is not supervised.
+/// Ask `s6-svstat -o`; `None` if the directory is not supervised, or so freshly that there is nothing to tell yet.
 ///
 /// # Errors
 /// 111 if it cannot be run, or answers what cannot be understood (A12: a failed parse is never a silent "no").
 pub fn svstat(service: &Path) -> Result<Option<Svstat>> {
     let fields = OsStr::new("up,wantedup,normallyup,ready,pid,exitcode,signum,updownfor,updownsince,readysince");
+    // s6-supervise holds its lock up to 38 ms before it writes its first status (s6-facts, 4), and s6-svstat calls that 111.
+    let status = std::fs::symlink_metadata(service.join("supervise/status"));
+    if status.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
     let output = run("s6-svstat", &[OsStr::new("-o"), fields, service.as_os_str()])?;
     if output.status.code() == Some(1) || !output.status.success() && !service.is_dir() {
         return Ok(None);
@@ -139,12 +144,6 @@ pub fn svscanctl(options: &str, scandir: &Path) -> Result<()> {
 /// write in `supervise/` has the right to.
 pub fn svdt_clear(service: &Path) -> bool {
     run("s6-svdt-clear", &[service.as_os_str()]).is_ok_and(|output| output.status.success())
-}
-
-/// The deaths that `s6-svdt` has on record.
-pub fn deaths(service: &Path) -> Option<usize> {
-    let output = run("s6-svdt", &[service.as_os_str()]).ok().filter(|o| o.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).lines().count())
 }
 
 #[cfg(test)]

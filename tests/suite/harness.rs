@@ -1,9 +1,8 @@
 //! The tests' own ground.
 
-use crate::support::{Tree, start_time, wait_for, wait_until};
+use crate::support::{Tree, start_time, wait_until};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 /// A service that runs the stand-in for `default`, without any of our tools.
 fn service(tree: &Tree, name: &str) {
@@ -63,22 +62,4 @@ fn the_stand_in_ends_at_once_and_as_the_real_gateway_does() {
     }
     assert_eq!(profile.read("stand-in.args"), "gateway run --replace\n");
     assert_eq!(profile.starts(), 2);
-}
-
-#[test]
-fn orphans_become_children_of_process_1() {
-    // run-gateway recognises its own orphan by that (DESIGN, section 7). A session manager that adopts orphans
-    // (PR_SET_CHILD_SUBREAPER) would hide it; containers have none.
-    let tree = Tree::new();
-    let child = tree.script("child", "#!/bin/sh\necho $$ > child.pid\nexec sleep 1000\n");
-    tree.tool("sh").args(["-c", "\"$0\" & exit 0"]).arg(&child).spawn().wait().expect("a shell");
-    let pid = wait_for("the orphan", || {
-        fs::read_to_string(tree.scratch().join("child.pid")).ok()?.trim().parse::<u32>().ok()
-    });
-    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).expect("a live orphan");
-    assert_eq!(
-        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)),
-        Some("1"),
-        "run the suite outside a subreaper"
-    );
 }

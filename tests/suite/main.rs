@@ -9,3 +9,20 @@ mod support;
 
 /// The tests' own ground: a tree starts, and dies as hard as a container does.
 mod harness;
+
+/// The boot pass: the same gateways up after every boot, however the container died.
+mod boot_pass;
+
+/// The shared face, and what the man pages say of it.
+mod cli;
+
+/// Every invalid name against every tool.
+mod names;
+
+/// Slots: published, updated, retired, healed, and closed to the runtime account.
+mod slots;
+
+/// start, stop, restart, list; the intent; holds.
+mod lifecycle;
+/// Our decision at boot beside that of the Python reconciler.
+mod differential;

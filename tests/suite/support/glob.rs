@@ -1,6 +1,6 @@
 //! Expected text with holes: pids, times and random names differ from run to run.
 
-/// Does `text` match `pattern`, in which `*` stands for any run of characters of one line?
+/// Does `text` match `pattern`, in which `*` stands for any run of characters of one line, and `**` for any text?
 pub fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == text;
@@ -8,8 +8,11 @@ pub fn glob(pattern: &str, text: &str) -> bool {
     let Some(text) = text.strip_prefix(head) else {
         return false;
     };
-    let line = text.find('\n').unwrap_or(text.len());
-    (0..=line).filter(|at| text.is_char_boundary(*at)).any(|at| glob(rest, &text[at..]))
+    let (rest, end) = match rest.strip_prefix('*') {
+        Some(rest) => (rest, text.len()),
+        None => (rest, text.find('\n').unwrap_or(text.len())),
+    };
+    (0..=end).filter(|at| text.is_char_boundary(*at)).any(|at| glob(rest, &text[at..]))
 }
 
 #[test]
@@ -22,6 +25,8 @@ fn a_star_stands_for_a_part_of_one_line() {
         ("*: no *\n", "x: no y\n", true),
         ("*", "", true),
         ("*", "a\n", false),
+        ("**c\n", "a\nb\nc\n", true),
+        ("**", "", true),
     ] {
         assert_eq!(glob(pattern, text), matches, "{pattern:?} {text:?}");
     }

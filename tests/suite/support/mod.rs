@@ -1,6 +1,8 @@
 //! What the tests stand on.
 
+pub mod agent;
 mod glob;
+mod port;
 mod proc;
 mod profile;
 mod snapshot;
@@ -8,6 +10,7 @@ mod tool;
 mod tree;
 
 pub use glob::glob;
+pub use port::preferred_port;
 pub use proc::{Process, kill, processes, start_time};
 pub use profile::Profile;
 pub use snapshot::snapshot;

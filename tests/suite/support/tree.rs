@@ -1,6 +1,6 @@
 //! A private place for one test: a volume, a scandir, a template, the tools, and a real s6-svscan over them.
 
-use super::{Process, Profile, Tool, kill, processes, start_time, wait_for, wait_until};
+use super::{Process, Profile, Ran, Tool, kill, processes, start_time, wait_for, wait_until};
 use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fs;
@@ -149,6 +149,27 @@ impl Tree {
         path.display().to_string()
     }
 
+    /// Run a line of shell where the volume is mounted read-only. Nobody else sees that mount. Root only.
+    pub fn on_read_only_volume(&self, command: &str) -> Ran {
+        let mount =
+            r#"mount --bind "$HERMES_HOME" "$HERMES_HOME" && mount -o remount,ro,bind "$HERMES_HOME" || exit 97"#;
+        self.tool("unshare").args(["--mount", "sh", "-c", &format!("{mount}\n{command}")]).run()
+    }
+
+    /// Run a line of shell where the volume is another one, with what `setup` puts there and not one byte more. Nobody
+    /// else sees that mount. Root only.
+    pub fn on_full_volume(&self, setup: &str, command: &str) -> Ran {
+        let (uid, gid) = (self.uid, self.gid);
+        let script = format!(
+            r#"mount -t tmpfs -o size=256k,mode=0755 none "$HERMES_HOME" || exit 97
+               {setup}
+               chown -R {uid}:{gid} "$HERMES_HOME"
+               cat /dev/zero > "$HERMES_HOME/fill" 2> /dev/null
+               {command}"#
+        );
+        self.tool("unshare").args(["--mount", "sh", "-c", &script]).run()
+    }
+
     fn install_tools(&self) {
         let built = Path::new(env!("CARGO_BIN_EXE_hermes-s6")).parent().expect("a directory");
         // Where the build directory is closed to the runtime account (below /root, say), the tools are copied out of it.
@@ -272,8 +293,8 @@ impl Tree {
             let pid = self.gateway(profile)?;
             let starts = fs::read_to_string(self.profile_dir(profile).join("stand-in.starts")).ok()?;
             let last = starts.lines().last()?;
-            let state = fs::read_to_string(self.profile_dir(profile).join("gateway_state.json")).ok()?;
-            let running = state.contains("\"running\"}") && state.contains(&format!("\"pid\":{pid},"));
+            let state = Profile::at(self, profile).json();
+            let running = state["gateway_state"] == "running" && state["pid"] == pid;
             (running && last == format!("{pid} {}", start_time(pid)?)).then_some(pid)
         })
     }

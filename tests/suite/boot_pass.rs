@@ -1,0 +1,792 @@
+//! `hermes-reconcile-all`: after any death of the container the same gateways are up as the operator left them.
+
+use crate::support::{Profile, Ran, Tree, kill, preferred_port, snapshot, start_time, wait_for, wait_until};
+use rustix::process::Signal;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+/// `reconcile: done ...` with these counts: profiles, started, registered, unchanged, updated, removed, skipped, failed.
+fn done(counts: [usize; 8]) -> String {
+    let names = ["profiles", "started", "registered", "unchanged", "updated", "removed", "skipped", "failed"];
+    let fields: Vec<String> = names.iter().zip(counts).map(|(name, count)| format!("{name}={count}")).collect();
+    format!("reconcile: done {} ms=*\n", fields.join(" "))
+}
+
+/// `reconcile: profile=...` of a profile that has its preferred port and whose last exit is unknown.
+fn line(name: &str, prior: &str, action: &str) -> String {
+    let port = preferred_port(name);
+    format!("reconcile: profile={name} prior_state={prior} action={action} port={port} prior_exit=unknown\n")
+}
+
+fn pass(tree: &Tree) -> Ran {
+    tree.tool("hermes-reconcile-all").run()
+}
+
+/// Every state that a volume can be in: name, state file, what is printed, does it start. `default` has none.
+const STATES: [(&str, &str, &str, bool); 23] = [
+    ("bom", "\u{feff}{\"desired_state\":\"running\"}", "invalid", false),
+    ("degraded", r#"{"gateway_state":"degraded"}"#, "running", true),
+    ("desired-degraded", r#"{"desired_state":"degraded","gateway_state":"running"}"#, "degraded", false),
+    ("desired-null", r#"{"desired_state":null,"gateway_state":"running"}"#, "running", true),
+    ("desired-number", r#"{"desired_state":7,"gateway_state":"running"}"#, "running", true),
+    ("desired-odd", r#"{"desired_state":"paused","gateway_state":"running"}"#, "invalid", false),
+    ("desired-up", r#"{"desired_state":"running","gateway_state":"stopped","pid":1}"#, "running", true),
+    ("desired-down", r#"{"desired_state":"stopped","gateway_state":"running"}"#, "stopped", false),
+    ("draining", r#"{"gateway_state":"draining"}"#, "running", true),
+    ("empty", "", "invalid", false),
+    ("empty-object", "{}", "none", false),
+    ("failed", r#"{"gateway_state":"startup_failed"}"#, "startup_failed", false),
+    ("hostile", r#"{"desired_state":"running\n\u001b[2J action=started"}"#, "invalid", false),
+    ("list", r#"["running"]"#, "invalid", false),
+    ("number", "7", "invalid", false),
+    ("running", r#"{"gateway_state":"running"}"#, "running", true),
+    ("starting", r#"{"gateway_state":"starting"}"#, "starting", false),
+    ("stopped", r#"{"gateway_state":"stopped"}"#, "stopped", false),
+    ("string", r#""running""#, "invalid", false),
+    ("truncated", r#"{"desired_state":"run"#, "invalid", false),
+    ("typed-wrong", r#"{"gateway_state":["running"]}"#, "invalid", false),
+    ("unknown", r#"{"gateway_state":"Running"}"#, "invalid", false),
+    ("upper", r#"{"desired_state":"RUNNING"}"#, "invalid", false),
+];
+
+#[test]
+fn the_boot_pass_publishes_every_profile_and_starts_exactly_the_intended() {
+    let tree = Tree::up();
+    let mut expected: Vec<(&str, &str, bool)> = STATES.iter().map(|(n, _, prior, up)| (*n, *prior, *up)).collect();
+    expected.sort();
+    let ports: BTreeSet<u32> = expected.iter().map(|(n, ..)| preferred_port(n)).chain([9495]).collect();
+    assert_eq!(ports.len(), STATES.len() + 1, "names that do not collide, so that the lines are known");
+    for (name, state, ..) in STATES {
+        tree.profile(name).state(state);
+    }
+
+    let ran = pass(&tree);
+    let mut stdout = line("default", "none", "registered");
+    for (name, prior, up) in &expected {
+        stdout += &line(name, prior, if *up { "started" } else { "registered" });
+    }
+    let started = expected.iter().filter(|e| e.2).count();
+    stdout += &done([expected.len() + 1, started, expected.len() + 1 - started, 0, 0, 0, 0, 0]);
+    let broken = expected.iter().filter(|e| e.1 == "invalid").count();
+    let ran = ran.is(0, &stdout, "**");
+    for warning in ran.stderr.lines() {
+        assert!(warning.starts_with("hermes-reconcile-all: warning: "), "{ran}");
+    }
+    assert!(ran.stderr.lines().count() <= broken, "{ran}");
+    assert!(!ran.stderr.contains('\u{1b}'), "{ran}");
+
+    // The log has the same lines, behind a time with its offset.
+    let log = fs::read_to_string(tree.home().join("logs/container-boot.log")).expect("the log");
+    let logged: Vec<&str> = log.lines().map(|l| l.split_once(' ').expect("a time").1).collect();
+    let printed: Vec<&str> = ran.stdout.lines().map(|l| l.strip_prefix("reconcile: ").expect("a line")).collect();
+    assert_eq!(logged, printed);
+    for time in log.lines().map(|l| l.split_once(' ').expect("a time").0) {
+        let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert!(["0000-00-00T00:00:00+0000", "0000-00-00T00:00:00-0000"].contains(&shape.as_str()), "{time}");
+    }
+    let owner = fs::metadata(tree.home().join("logs/container-boot.log")).expect("the log").uid();
+    assert_eq!(owner, tree.uid);
+
+    for (name, _, up) in expected {
+        if up {
+            tree.wait_up(name);
+            assert!(!tree.slot(name).join("down").exists(), "{name}");
+        } else {
+            wait_until(name, || tree.svstat(name, "up,wantedup,normallyup").is_some_and(|s| s == ["false"; 3]));
+            assert!(tree.slot(name).join("down").exists(), "{name}");
+            assert_eq!(tree.profile(name).starts(), 0, "{name}");
+        }
+    }
+    assert_eq!(tree.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_second_pass_changes_nothing_while_gateways_run() {
+    let tree = Tree::up();
+    tree.profile("default").intent("running");
+    tree.profile("coder").intent("running");
+    tree.profile("writer").intent("stopped");
+    let stdout = line("default", "running", "started") + &line("coder", "running", "started");
+    let stdout = stdout + &line("writer", "stopped", "registered") + &done([3, 2, 1, 0, 0, 0, 0, 0]);
+    tree.tool("hermes-reconcile-all").arg("-w").run().is(0, &stdout, "");
+    let pids = (tree.wait_up("default"), tree.wait_up("coder"));
+    let before = snapshot(&[&tree.scandir()]);
+
+    let stdout = line("default", "running", "unchanged") + &line("coder", "running", "unchanged");
+    let stdout = stdout + &line("writer", "stopped", "unchanged") + &done([3, 0, 0, 3, 0, 0, 0, 0]);
+    for _ in 0..3 {
+        pass(&tree).is(0, &stdout, "");
+    }
+    before.still_holds();
+    assert_eq!((tree.wait_up("default"), tree.wait_up("coder")), pids);
+    assert_eq!((tree.profile("default").starts(), tree.profile("coder").starts()), (1, 1));
+    assert_eq!(tree.profile("default").read("logs/container-boot.log").lines().count(), 16);
+}
+
+#[test]
+fn a_deleted_profile_loses_its_slot_and_its_gateway() {
+    let tree = Tree::up();
+    let profile = tree.profile("coder").intent("running");
+    tree.profile("writer").intent("running");
+    pass(&tree);
+    let (coder, writer) = (tree.wait_up("coder"), tree.wait_up("writer"));
+    let supervisor = tree.supervisor(&tree.slot("coder")).expect("a supervisor");
+    fs::remove_dir_all(&profile.dir).expect("rm -r");
+
+    let stdout = line("default", "none", "unchanged")
+        + &line("writer", "running", "unchanged")
+        + "reconcile: profile=coder prior_state=none action=removed port=* prior_exit=unknown\n"
+        + &done([2, 0, 0, 2, 0, 1, 0, 0]);
+    pass(&tree).is(0, &stdout, "");
+    assert_eq!((start_time(coder), start_time(supervisor)), (None, None));
+    assert_eq!(tree.slots(), ["default", "writer"]);
+    assert_eq!(tree.leftovers(), Vec::<String>::new());
+    assert_eq!(tree.wait_up("writer"), writer);
+    assert!(!profile.dir.exists(), "a gateway that ends must not bring its profile back (B5)");
+    let ports = tree.profile("default").read("gateway_ports.json");
+    assert!(!ports.contains("coder") && ports.contains("writer"), "{ports}");
+    pass(&tree).is(
+        0,
+        &(line("default", "none", "unchanged")
+            + &line("writer", "running", "unchanged")
+            + &done([2, 0, 0, 2, 0, 0, 0, 0])),
+        "",
+    );
+}
+
+/// Four gateways as an operator left them: two up, one stopped, one never started.
+fn as_the_operator_left_them(tree: &Tree) {
+    for name in ["default", "coder", "writer", "fresh"] {
+        tree.profile(name);
+    }
+    pass(tree);
+    tree.tool("hermes-svc-start").args(["-w", "default", "coder", "writer"]).run().is(0, "*\n*\n*\n", "");
+    tree.tool("hermes-svc-stop").args(["-w", "writer"]).run().is(0, "profile=writer action=stopped\n", "");
+}
+
+/// Boot once more: the two are up again, the two are not.
+#[track_caller]
+fn comes_back(tree: &Tree) {
+    let before = [tree.profile("default").starts(), tree.profile("coder").starts(), tree.profile("writer").starts()];
+    tree.reboot();
+    let started = |name: &str| {
+        format!("reconcile: profile={name} prior_state=running action=started port=* prior_exit=unknown\n")
+    };
+    let stdout = started("default")
+        + &started("coder")
+        + "reconcile: profile=fresh prior_state=none action=registered port=* prior_exit=unknown\n"
+        + "reconcile: profile=writer prior_state=stopped action=registered port=* prior_exit=unknown\n"
+        + &done([4, 2, 2, 0, 0, 0, 0, 0]);
+    pass(tree).is(0, &stdout, "");
+    tree.wait_up("default");
+    tree.wait_up("coder");
+    tree.wait_down("writer");
+    tree.wait_down("fresh");
+    let after = [tree.profile("default").starts(), tree.profile("coder").starts(), tree.profile("writer").starts()];
+    assert_eq!(after, [before[0] + 1, before[1] + 1, before[2]]);
+    assert_eq!(tree.profile("fresh").starts(), 0);
+}
+
+#[test]
+fn the_same_gateways_are_up_after_a_hard_death() {
+    let tree = Tree::up();
+    as_the_operator_left_them(&tree);
+    comes_back(&tree);
+    comes_back(&tree);
+}
+
+#[test]
+fn the_same_gateways_are_up_after_a_drain_that_keeps_the_intents() {
+    let tree = Tree::up();
+    as_the_operator_left_them(&tree);
+    let stdout = "profile=default action=stopped\nprofile=coder action=stopped\n";
+    tree.tool("hermes-svc-stop").args(["-a", "-k", "-w"]).run().is(0, stdout, "");
+    assert_eq!(tree.profile("default").desired().as_deref(), Some("running"));
+    comes_back(&tree);
+}
+
+#[test]
+fn the_same_gateways_are_up_after_the_supervision_tree_was_told_to_end() {
+    let tree = Tree::up();
+    as_the_operator_left_them(&tree);
+    // What s6-svscan does on `docker stop`: SIGTERM to every service. Hermes Agent may write `stopped` then (A1).
+    tree.profile("coder").stand_in("term_state=stopped\n");
+    tree.tool("s6-svscanctl").arg("-t").arg(tree.scandir()).run().is(0, "", "");
+    wait_until("s6-svscan to end", || tree.processes().is_empty());
+    comes_back(&tree);
+}
+
+#[test]
+fn the_same_gateways_are_up_after_a_death_in_mid_drain() {
+    let tree = Tree::up();
+    tree.profile("default").stand_in("drain_ms=20000\n");
+    as_the_operator_left_them(&tree);
+    tree.tool("s6-svc").arg("-d").arg(tree.slot("default")).run().is(0, "", "");
+    wait_until("draining", || tree.profile("default").json()["gateway_state"] == "draining");
+    comes_back(&tree);
+}
+
+#[test]
+fn the_same_gateways_are_up_after_a_death_in_mid_start() {
+    let tree = Tree::up();
+    let profile = tree.profile("default").stand_in("never_ready=1\n");
+    as_the_operator_left_them(&tree);
+    wait_until("starting", || profile.json()["gateway_state"] == "starting");
+    profile.stand_in("");
+    comes_back(&tree);
+}
+
+#[test]
+fn intent_and_the_kill_of_the_whole_tree_go_together_at_every_moment() {
+    // Whatever the moment of death, the boot after it obeys the file, and the file is the old or the new intent.
+    let tree = Tree::up();
+    let profile = tree.profile("coder").intent("stopped");
+    pass(&tree);
+    for round in 0..6 {
+        let (tool, want) =
+            if round % 2 == 0 { ("hermes-svc-start", "running") } else { ("hermes-svc-stop", "stopped") };
+        let running = tree.tool(tool).arg("coder").spawn();
+        std::thread::sleep(std::time::Duration::from_millis(3 * round));
+        drop(running);
+        tree.reboot();
+        let desired = profile.desired().expect("an intent, never half a file");
+        let stdout = line("default", "none", "registered")
+            + &line("coder", &desired, if desired == "running" { "started" } else { "registered" });
+        pass(&tree).is(0, &(stdout + "reconcile: done profiles=2 *\n"), "");
+        // The next round begins with the other intent on record.
+        tree.tool(tool).args(["-w", "coder"]).run().is(0, "profile=coder action=*\n", "");
+        assert_eq!(profile.desired().as_deref(), Some(want));
+    }
+}
+
+#[test]
+fn the_log_is_moved_away_at_256_kib_and_not_before() {
+    let tree = Tree::new();
+    let profile = tree.profile("default").directory("logs");
+    let nearly = "x".repeat(256 * 1024 - 1);
+    let profile = profile.file("logs/container-boot.log", &nearly);
+    let warning = "hermes-reconcile-all: warning: no s6-svscan *\n";
+    pass(&tree).is(0, "reconcile: profile=default *\nreconcile: done *\n", warning);
+    let log = profile.read("logs/container-boot.log");
+    assert!(log.starts_with(&nearly) && log.len() > nearly.len());
+    assert!(!profile.dir.join("logs/container-boot.log.1").exists());
+
+    pass(&tree).is(0, "reconcile: profile=default *\nreconcile: done *\n", warning);
+    assert_eq!(profile.read("logs/container-boot.log.1"), log);
+    assert_eq!(profile.read("logs/container-boot.log").lines().count(), 2);
+}
+
+#[test]
+fn without_an_s6_svscan_the_slots_are_published_and_its_first_scan_finds_them() {
+    let tree = Tree::new();
+    tree.profile("coder").intent("running");
+    let stdout =
+        line("default", "none", "registered") + &line("coder", "running", "started") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
+    pass(&tree).is(0, &stdout, "hermes-reconcile-all: warning: no s6-svscan *\n");
+    tree.svscan();
+    tree.wait_up("coder");
+    tree.wait_down("default");
+    // To wait for somebody who is not there is an error.
+    let other = Tree::new();
+    other.tool("hermes-reconcile-all").arg("-w").run().is(
+        102,
+        "*\n*\n",
+        "hermes-reconcile-all: warning: *\nhermes-reconcile-all: fatal: *s6-svscan*\n",
+    );
+}
+
+#[test]
+fn a_dry_run_prints_the_same_and_changes_nothing() {
+    let tree = Tree::up();
+    tree.profile("default").file("gateway.pid", "123");
+    tree.profile("coder").intent("running");
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
+    let stdout =
+        line("default", "none", "registered") + &line("coder", "running", "started") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
+    tree.tool("hermes-reconcile-all").arg("-n").run().is(0, &stdout, "");
+    before.still_holds();
+    pass(&tree).is(0, &stdout, "");
+
+    // And of a slot that would go.
+    tree.wait_up("coder");
+    fs::remove_dir_all(tree.profile_dir("coder")).expect("rm -r");
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
+    let ran = tree.tool("hermes-reconcile-all").arg("-n").run();
+    ran.is(
+        0,
+        &(line("default", "none", "unchanged")
+            + "reconcile: profile=coder * action=removed *\n"
+            + &done([1, 0, 0, 1, 0, 1, 0, 0])),
+        "",
+    );
+    before.still_holds();
+}
+
+#[test]
+fn json_is_one_object_a_line_with_fields_in_a_fixed_order() {
+    let tree = Tree::up();
+    tree.profile("coder")
+        .intent("running")
+        .directory("state")
+        .file("state/gateway.lifecycle.json", r#"{"phase":"exited"}"#);
+    let object = |name: &str, prior: &str, action: &str, exit: &str, dry: bool| {
+        let port = preferred_port(name);
+        format!(
+            "{{\"profile\":\"{name}\",\"prior_state\":\"{prior}\",\"action\":\"{action}\",\"port\":{port},\"prior_exit\":\"{exit}\",\"note\":null,\"dry_run\":{dry}}}\n"
+        )
+    };
+    for dry in [true, false] {
+        let stdout = object("default", "none", "registered", "unknown", dry)
+            + &object("coder", "running", "started", "clean", dry)
+            + "{\"profiles\":2,\"started\":1,\"registered\":1,\"unchanged\":0,\"updated\":0,\"removed\":0,\"skipped\":0,\"failed\":0,\"ms\":*,\"note\":null,\"dry_run\":"
+            + &format!("{dry}}}\n");
+        tree.tool("hermes-reconcile-all").arg(if dry { "-nj" } else { "-j" }).run().is(0, &stdout, "");
+    }
+}
+
+#[test]
+fn how_the_last_life_ended_is_said() {
+    let tree = Tree::new();
+    for (name, json, exit) in [
+        ("clean", r#"{"phase":"exited"}"#, "clean"),
+        ("list", "[]", "unknown"),
+        ("none", "", "unknown"),
+        ("other", r#"{"phase":"x y"}"#, "unknown"),
+        ("unclean", r#"{"phase":"running"}"#, "unclean"),
+    ] {
+        tree.profile(name).directory("state").file("state/gateway.lifecycle.json", json);
+        let ran = tree.tool("hermes-reconcile-one").args(["-n", name]).run();
+        let stdout = format!("reconcile: profile={name} prior_state=none action=registered port=* prior_exit={exit}\n");
+        ran.is(0, &stdout, "*\n");
+    }
+}
+
+#[test]
+fn files_of_a_gateway_that_is_gone_are_removed_and_those_of_a_live_one_are_not() {
+    let tree = Tree::up();
+    let stale = tree.profile("stale").file("gateway.pid", r#"{"pid":1,"start_time":1}"#).file("processes.json", "[]");
+    let stale = stale.file("gateway.lock", "");
+    let live = tree.profile("live").intent("running");
+    let own = tree.profile("default").file("gateway.pid", "4194000").file("processes.json", "[]");
+    pass(&tree);
+    for profile in [&stale, &own] {
+        assert!(!profile.dir.join("gateway.pid").exists() && !profile.dir.join("processes.json").exists());
+    }
+    assert!(stale.dir.join("gateway.lock").exists(), "a lock file is never taken for a lock (F9)");
+
+    let pid = tree.wait_up("live");
+    let live = live.file("gateway.pid", pid.to_string()).file("processes.json", "[]");
+    pass(&tree);
+    assert_eq!((live.read("gateway.pid"), live.read("processes.json")), (pid.to_string(), "[]".to_string()));
+}
+
+#[test]
+fn what_is_not_a_profile_is_skipped_and_hides_nobody() {
+    let tree = Tree::up();
+    let profiles = tree.home().join("profiles");
+    tree.profile("coder").intent("running");
+    // Odd things with a marker are named; what has none is no profile at all (B6, B7, B8).
+    for name in ["_scaffold", "Upper", "default", "with.dot"] {
+        let dir = profiles.join(name);
+        fs::create_dir_all(&dir).expect("mkdir");
+        fs::write(dir.join("SOUL.md"), "").expect("marker");
+        fs::write(dir.join("gateway_state.json"), r#"{"desired_state":"running"}"#).expect("state");
+    }
+    Profile::bare(&tree, "no-marker").intent("running");
+    Profile::bare(&tree, "marker-is-a-directory").directory("SOUL.md").intent("running");
+    fs::write(profiles.join("a-file"), "").expect("file");
+    std::os::unix::fs::symlink(tree.profile_dir("coder"), profiles.join("a-link")).expect("link");
+    tree.profile("zz-only-a-marker");
+
+    let ran = pass(&tree);
+    let skipped = |name: &str, note: &str| {
+        format!("reconcile: profile={name} prior_state=none action=skipped port=none prior_exit=unknown note={note}\n")
+    };
+    let stdout = line("default", "none", "registered")
+        + &line("coder", "running", "started")
+        + &line("zz-only-a-marker", "none", "registered")
+        + &skipped("Upper", "invalid-name")
+        + &skipped("_scaffold", "invalid-name")
+        + &skipped("default", "reserved-name")
+        + &skipped("with.dot", "invalid-name")
+        + &done([3, 1, 2, 0, 0, 0, 4, 0]);
+    let ran = ran.is(0, &stdout, "**");
+    assert!(ran.stderr.lines().all(|l| l.starts_with("hermes-reconcile-all: warning: ")), "{ran}");
+    assert_eq!(tree.slots(), ["coder", "default", "zz-only-a-marker"]);
+}
+
+#[test]
+fn a_name_that_would_forge_a_line_cannot() {
+    let tree = Tree::new();
+    let dir = tree.home().join("profiles/x\nreconcile: done profiles=0\u{1b}[2J");
+    fs::create_dir_all(&dir).expect("mkdir");
+    fs::write(dir.join("SOUL.md"), "").expect("marker");
+    let ran = pass(&tree);
+    assert_eq!((ran.code, ran.lines().len()), (0, 3), "{ran}");
+    assert!(ran.lines()[1].contains(" action=skipped ") && ran.lines()[1].ends_with(" note=invalid-name"), "{ran}");
+    assert!(!ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'), "{ran}");
+    let log = tree.profile("default").read("logs/container-boot.log");
+    assert_eq!(log.lines().count(), 3, "{log}");
+}
+
+#[test]
+fn a_container_that_is_told_so_owns_no_gateways() {
+    let tree = Tree::up();
+    tree.profile("coder").intent("running");
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
+    for yes in ["1", "true", "True", "yes"] {
+        let ran = tree.tool("hermes-reconcile-all").env("HERMES_SKIP_PROFILE_RECONCILE", yes).run();
+        let stdout = done([0; 8]).replace("ms=*", "ms=* note=skip-requested");
+        ran.is(0, &stdout, "");
+    }
+    before.still_holds();
+    for no in ["0", "false", "", "no"] {
+        let ran = tree.tool("hermes-reconcile-all").arg("-n").env("HERMES_SKIP_PROFILE_RECONCILE", no).run();
+        ran.is(
+            0,
+            &(line("default", "none", "registered")
+                + &line("coder", "running", "started")
+                + &done([2, 1, 1, 0, 0, 0, 0, 0])),
+            "",
+        );
+    }
+}
+
+/// The boot pass in a PID namespace whose process 1 runs the container's command as s6-overlay does.
+fn boots_as(tree: &Tree, command: &str, before: &str) -> Ran {
+    let wrapper = tree.script("main-wrapper.sh", "#!/bin/sh\n");
+    let init = tree.script(
+        "init",
+        &format!("#!/bin/sh\n{before}\nsh -c 'sleep 1000; :' rc.init top {wrapper} {command} &\nsleep 0.01\nhermes-reconcile-all -n\n"),
+    );
+    tree.tool("unshare").args(["--pid", "--fork", "--mount-proc", "--kill-child", &init]).run()
+}
+
+#[test]
+fn the_dashboards_container_owns_no_gateways() {
+    crate::needs_root!();
+    let tree = Tree::up();
+    tree.profile("coder").intent("running");
+    let skipped = done([0; 8]).replace("ms=*", "ms=* note=dashboard-container");
+    boots_as(&tree, "dashboard", "").is(0, &skipped, "");
+    boots_as(&tree, "dashboard --port 9119", "").is(0, &skipped, "");
+    let owns =
+        line("default", "none", "registered") + &line("coder", "running", "started") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
+    boots_as(&tree, "", "").is(0, &owns, "");
+    boots_as(&tree, "sleep infinity", "").is(0, &owns, "");
+    boots_as(&tree, "chat dashboard", "").is(0, &owns, "");
+    // A process of that name that somebody else runs says nothing (G2).
+    let uid = tree.uid;
+    let fake = format!(
+        "setpriv --reuid {uid} --regid {uid} --clear-groups sh -c 'sleep 1000; :' x main-wrapper.sh dashboard &"
+    );
+    boots_as(&tree, "", &fake).is(0, &owns, "");
+}
+
+#[test]
+fn a_legacy_gateway_run_container_starts_its_root_profile_once() {
+    crate::needs_root!();
+    let tree = Tree::up();
+    tree.profile("coder");
+    let seeded =
+        line("default", "running", "started") + &line("coder", "none", "registered") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
+    let not =
+        line("default", "none", "registered") + &line("coder", "none", "registered") + &done([2, 0, 2, 0, 0, 0, 0, 0]);
+    boots_as(&tree, "gateway run", "").is(0, &seeded, "");
+    boots_as(&tree, "gateway run --no-supervise", "").is(0, &not, "");
+    boots_as(&tree, "gateway run", "export HERMES_GATEWAY_NO_SUPERVISE=1").is(0, &not, "");
+    boots_as(&tree, "gateway status", "").is(0, &not, "");
+    // A state file, whatever it says, is not overruled (A4).
+    tree.profile("default").state("{}");
+    boots_as(&tree, "gateway run", "").is(0, &not, "");
+}
+
+#[test]
+fn a_blank_volume_is_started_where_that_is_asked_for() {
+    for (word, starts) in [("running", true), ("Running", false), ("1", false), ("", false)] {
+        let tree = Tree::up();
+        let coder = tree.profile("coder");
+        let ran = tree.tool("hermes-reconcile-all").env("HERMES_GATEWAY_BOOTSTRAP_STATE", word).run();
+        let (prior, action) = if starts { ("running", "started") } else { ("none", "registered") };
+        let (up, down) = if starts { (1, 1) } else { (0, 2) };
+        // Never a named profile (A5).
+        ran.is(
+            0,
+            &(line("default", prior, action)
+                + &line("coder", "none", "registered")
+                + &done([2, up, down, 0, 0, 0, 0, 0])),
+            "",
+        );
+        assert_eq!(coder.desired(), None);
+        assert_eq!(tree.profile("default").desired().as_deref(), starts.then_some("running"));
+        if starts {
+            tree.wait_up("default");
+        }
+    }
+    // First boot only: what the operator said later stands (A6).
+    let tree = Tree::up();
+    tree.profile("default").intent("stopped");
+    let ran = tree.tool("hermes-reconcile-all").env("HERMES_GATEWAY_BOOTSTRAP_STATE", "running").run();
+    ran.is(0, &(line("default", "stopped", "registered") + &done([1, 0, 1, 0, 0, 0, 0, 0])), "");
+}
+
+#[test]
+fn where_one_gateway_serves_all_the_named_slots_stay_down() {
+    for (variable, config, multiplexed) in [
+        (Some("true"), "", true),
+        (Some("1"), "gateway:\n  multiplex_profiles: false\n", true),
+        (Some("false"), "gateway:\n  multiplex_profiles: true\n", false),
+        (None, "gateway:\n  multiplex_profiles: true\n", true),
+        (None, "gateway: {multiplex_profiles: yes}\n", true),
+        (None, "multiplex_profiles: on\n", true),
+        (None, "multiplex_profiles: off\n", false),
+        (None, "gateway:\n  multiplex_profiles: \"no\"\n", false),
+        (None, "gateway: [\n", false),
+    ] {
+        let tree = Tree::up();
+        tree.profile("default").intent("running").file("config.yaml", config);
+        tree.profile("coder").intent("running");
+        tree.profile("writer").intent("stopped");
+        let mut tool = tree.tool("hermes-reconcile-all").arg("-n");
+        if let Some(value) = variable {
+            tool = tool.env("GATEWAY_MULTIPLEX_PROFILES", value);
+        }
+        let coder = if multiplexed {
+            line("coder", "running", "registered").replace("unknown\n", "unknown note=multiplexed\n")
+        } else {
+            line("coder", "running", "started")
+        };
+        let (up, down) = if multiplexed { (1, 2) } else { (2, 1) };
+        let stdout = line("default", "running", "started")
+            + &coder
+            + &line("writer", "stopped", "registered")
+            + &done([3, up, down, 0, 0, 0, 0, 0]);
+        let ran = tool.run();
+        ran.is(0, &stdout, "**");
+    }
+}
+
+#[test]
+fn one_profile_that_fails_leaves_the_others_alone() {
+    let tree = Tree::up();
+    for name in ["first", "second"] {
+        tree.profile(name).intent("running").env("API_SERVER_ENABLED=true\nAPI_SERVER_PORT=9777\n");
+    }
+    tree.profile("third").intent("running");
+    let ran = pass(&tree);
+    let failed =
+        |name: &str| format!("reconcile: profile={name} prior_state=running action=failed port=* prior_exit=unknown\n");
+    let stdout = line("default", "none", "registered")
+        + &failed("first")
+        + &failed("second")
+        + &line("third", "running", "started");
+    let ran = ran.is(111, &(stdout + &done([4, 1, 1, 0, 0, 0, 0, 2])), "**");
+    // Both are named, to both (E8), and both are down.
+    for l in ran.stderr.lines() {
+        assert!(l.contains("first") && l.contains("second") && l.contains("9777"), "{ran}");
+    }
+    tree.wait_up("third");
+    tree.wait_down("first");
+    tree.wait_down("second");
+}
+
+#[test]
+fn never_more_is_published_than_s6_svscan_takes() {
+    let tree = Tree::new();
+    tree.svscan_max(5);
+    for name in ["a1", "b1", "c1"] {
+        tree.profile(name).intent("running");
+    }
+    let full =
+        |name: &str| format!("reconcile: profile={name} prior_state=running action=failed port=* prior_exit=unknown\n");
+    let stdout = line("default", "none", "registered") + &line("a1", "running", "started") + &full("b1") + &full("c1");
+    let ran = tree.tool("hermes-reconcile-all").env("HERMES_MAX_SERVICES", "5").run();
+    let ran = ran.is(111, &(stdout + &done([4, 1, 1, 0, 0, 0, 0, 2])), "**");
+    assert!(ran.stderr.lines().count() == 2 && ran.stderr.lines().all(|l| l.contains('5')), "{ran}");
+    tree.wait_up("a1");
+    tree.wait_down("default");
+    assert_eq!(tree.slots(), ["a1", "default"]);
+    assert_eq!(tree.leftovers(), Vec::<String>::new());
+    // Room comes back with a slot that goes.
+    tree.tool("hermes-svc-unregister").arg("a1").run().is(0, "profile=a1 action=unregistered\n", "");
+    tree.tool("hermes-svc-register").env("HERMES_MAX_SERVICES", "5").arg("b1").run().is(
+        0,
+        "profile=b1 action=registered port=*\n",
+        "",
+    );
+}
+
+#[test]
+fn passes_at_once_end_as_one_pass() {
+    let tree = Tree::up();
+    for name in ["a1", "b1", "c1", "d1"] {
+        tree.profile(name).intent("running");
+    }
+    let runs: Vec<_> = (0..4).map(|_| tree.tool("hermes-reconcile-all").arg("-w").start()).collect();
+    let mut published = 0;
+    for run in runs {
+        let ran = run.wait();
+        published += ran.stdout.matches(" action=started ").count();
+        assert_eq!((ran.code, ran.stderr.as_str(), ran.lines().len()), (0, "", 6), "{ran}");
+    }
+    assert_eq!(published, 4, "every slot is published once");
+    for name in ["a1", "b1", "c1", "d1"] {
+        tree.wait_up(name);
+        assert_eq!(tree.profile(name).starts(), 1, "{name}");
+    }
+    assert_eq!(tree.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_killed_pass_left_is_finished_by_the_next() {
+    let tree = Tree::up();
+    let names: Vec<String> = (0..12).map(|n| format!("p{n:02}")).collect();
+    for name in &names {
+        tree.profile(name).intent("running");
+    }
+    for round in 0..8 {
+        let running = tree.tool("hermes-reconcile-all").start();
+        std::thread::sleep(std::time::Duration::from_millis(2 * round));
+        kill(running.pid, Signal::KILL);
+        running.wait();
+    }
+    // What cannot be timed: staging that is half built.
+    fs::create_dir_all(tree.scandir().join(".gateway-p00.abcdef/log")).expect("mkdir");
+    let ran = tree.tool("hermes-reconcile-all").arg("-w").run();
+    assert_eq!((ran.code, ran.stderr.as_str(), ran.lines().len()), (0, "", 14), "{ran}");
+    for name in &names {
+        tree.wait_up(name);
+        assert_eq!(tree.profile(name).starts(), 1, "{name}");
+    }
+    assert_eq!(tree.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_pass_neither_starts_nor_stops_what_is_supervised() {
+    let tree = Tree::up();
+    tree.profile("up").intent("running");
+    tree.profile("down").intent("stopped");
+    pass(&tree);
+    let pid = tree.wait_up("up");
+    tree.wait_down("down");
+    // The volume changes its mind behind everybody's back.
+    let up = tree.profile("up").intent("stopped");
+    tree.profile("down").intent("running");
+    let drifting =
+        |name: &str, prior: &str| line(name, prior, "unchanged").replace("unknown\n", "unknown note=drifting\n");
+    let stdout = line("default", "none", "unchanged")
+        + &drifting("down", "running")
+        + &drifting("up", "stopped")
+        + &done([3, 0, 0, 3, 0, 0, 0, 0]);
+    pass(&tree).is(0, &stdout, "");
+    assert_eq!(tree.gateway("up"), Some(pid));
+    assert_eq!(tree.svstat("down", "up,wantedup"), Some(vec!["false".into(), "false".into()]));
+    // Only the cache of the intent follows, so that the next supervisor does what is wanted.
+    assert!(tree.slot("up").join("down").exists() && !tree.slot("down").join("down").exists());
+    assert_eq!(up.desired().as_deref(), Some("stopped"));
+}
+
+#[test]
+fn a_pass_does_not_lift_a_hold() {
+    let tree = Tree::up();
+    tree.profile("coder").intent("running").stand_in("exit_at_start=78\n");
+    pass(&tree);
+    wait_until("the hold", || tree.slot("coder").join("data/held").exists());
+    tree.wait_down("coder");
+    let starts = tree.profile("coder").stand_in("").starts();
+    let stdout = line("default", "none", "unchanged")
+        + &line("coder", "running", "unchanged").replace("unknown\n", "unknown note=held\n");
+    pass(&tree).is(0, &(stdout + &done([2, 0, 0, 2, 0, 0, 0, 0])), "");
+    tree.wait_down("coder");
+    assert_eq!(tree.profile("coder").starts(), starts);
+    // A container restart does: a fresh slot has all its tries.
+    tree.reboot();
+    pass(&tree).is(
+        0,
+        &(line("default", "none", "registered")
+            + &line("coder", "running", "started")
+            + &done([2, 1, 1, 0, 0, 0, 0, 0])),
+        "",
+    );
+    tree.wait_up("coder");
+}
+
+#[test]
+fn a_pass_asks_for_one_scan() {
+    // s6-svscan notes each command that it gets; one that is stopped reads none, so the bytes can be counted.
+    let tree = Tree::up();
+    for name in ["a1", "b1", "c1"] {
+        tree.profile(name).intent("running");
+    }
+    kill(tree.svscan_pid(), Signal::STOP);
+    pass(&tree).is(0, "*\n*\n*\n*\nreconcile: done profiles=4 started=3 *\n", "");
+    let control =
+        fs::File::options().read(true).write(true).open(tree.scandir().join(".s6-svscan/control")).expect("FIFO");
+    let mut bytes = [0u8; 16];
+    let read = rustix::io::read(&control, &mut bytes).expect("the command");
+    assert_eq!(&bytes[..read], b"a");
+    std::io::Write::write_all(&mut &control, b"a").expect("the command");
+    drop(control);
+    kill(tree.svscan_pid(), Signal::CONT);
+    tree.wait_up("c1");
+}
+
+#[test]
+fn the_watch_of_a_profile_and_a_pass_may_cross() {
+    // reconcile-one and reconcile-all and register, all at once, over and over, for the same profile.
+    let tree = Tree::up();
+    let profile = tree.profile("coder").intent("running");
+    for _ in 0..3 {
+        let all = tree.tool("hermes-reconcile-all").start();
+        let one = tree.tool("hermes-reconcile-one").arg("coder").start();
+        let register = tree.tool("hermes-svc-register").arg("coder").start();
+        for run in [all, one, register] {
+            let ran = run.wait();
+            assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran}");
+        }
+        // register may have been first, and it registers down: then it is drifting, and the cache of the intent is right.
+        wait_until("down to be right", || !tree.slot("coder").join("down").exists());
+        tree.tool("hermes-svc-unregister").arg("coder").run().is(0, "profile=coder action=unregistered\n", "");
+        assert_eq!(tree.leftovers(), Vec::<String>::new());
+    }
+    assert_eq!(profile.desired().as_deref(), Some("running"));
+}
+
+#[test]
+fn a_pass_on_a_read_only_volume_publishes_all_the_same() {
+    crate::needs_root!();
+    let tree = Tree::up();
+    let profile = tree.profile("coder").intent("running").file("gateway.pid", "1");
+    let ran = tree.on_read_only_volume("exec hermes-reconcile-all");
+    let stdout =
+        line("default", "none", "registered") + &line("coder", "running", "started") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
+    let ran = ran.is(0, &stdout, "**");
+    assert!(
+        !ran.stderr.is_empty() && ran.stderr.lines().all(|l| l.starts_with("hermes-reconcile-all: warning: ")),
+        "{ran}"
+    );
+    assert!(ran.stderr.lines().all(|l| l.ends_with(": Read-only file system")), "{ran}");
+    assert!(profile.dir.join("gateway.pid").exists() && !tree.home().join("logs/container-boot.log").exists());
+    tree.wait_up("coder");
+}
+
+#[test]
+fn a_pass_on_a_full_volume_publishes_all_the_same() {
+    crate::needs_root!();
+    let tree = Tree::up();
+    let ran = tree.on_full_volume(
+        "mkdir -p $HERMES_HOME/profiles/coder; : > $HERMES_HOME/profiles/coder/SOUL.md; echo '{\"desired_state\":\"running\"}' > $HERMES_HOME/profiles/coder/gateway_state.json",
+        "hermes-reconcile-all && cat $HERMES_HOME/profiles/coder/gateway_state.json",
+    );
+    let stdout =
+        line("default", "none", "registered") + &line("coder", "running", "started") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
+    let ran = ran.is(0, &(stdout + "{\"desired_state\":\"running\"}\n"), "**");
+    assert!(
+        !ran.stderr.is_empty() && ran.stderr.lines().all(|l| l.starts_with("hermes-reconcile-all: warning: ")),
+        "{ran}"
+    );
+    assert!(ran.stderr.lines().all(|l| l.ends_with(": No space left on device")), "{ran}");
+    // Its profile is not on the volume that the rest of the tree sees, so more cannot be asked of it.
+    wait_for("a supervisor", || tree.supervisor(&tree.slot("coder")));
+}
