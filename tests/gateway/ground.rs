@@ -150,16 +150,25 @@ impl Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        if let Some(mut svscan) = self.svscan.take() {
+        let mut svscan = self.svscan.take();
+        if svscan.is_some() {
             let _ = Command::new("s6-svscanctl").arg("-t").arg(self.dir.join("scandir")).status();
-            let _ = svscan.wait();
         }
-        // What is left holds a gateway lock or has its directory in here.
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
-            if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.dir)) {
-                kill(pid, "KILL");
+        // Also what nobody supervises any more: it has its directory in here, and may hold a logger's pipe open.
+        loop {
+            let over = svscan.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|ended| ended.is_some()));
+            for entry in fs::read_dir("/proc").unwrap().flatten() {
+                let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
+                let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+                let ours = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.dir));
+                if ours && (over || !matches!(name.trim(), "s6-svscan" | "s6-supervise" | "s6-log")) {
+                    kill(pid, "KILL");
+                }
             }
+            if over {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
         let _ = fs::remove_dir_all(&self.dir);
     }

@@ -9,11 +9,14 @@ fn held(slot: &Path) -> String {
     until("the slot to be held", || fs::read_to_string(slot.join("data/held")).ok())
 }
 
-/// The process that supervises the slot.
+/// The process that supervises the slot, once there is one with something running.
 fn supervisor(slot: &Path) -> i32 {
-    let pid = svstat(slot, "pid");
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+    until("a supervisor", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", svstat(slot, "pid"))).ok()?;
+        let parent: i32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+        let name = fs::read_to_string(format!("/proc/{parent}/comm")).ok()?;
+        (name.trim() == "s6-supervise").then_some(parent)
+    })
 }
 
 #[test]
@@ -162,13 +165,10 @@ fn supervisors_killed_again_and_again_leave_one_gateway() {
     ground.svscan();
     for _ in 0..4 {
         gateway_pid(&slot);
-        kill(supervisor(&slot), "KILL");
-        // At whatever moment of the next start that is.
-        let next = until("the next supervisor", || {
-            let pid: i32 = svstat(&slot, "pid").parse().ok().filter(|pid| *pid > 0 && lives(*pid))?;
-            fs::read_to_string(format!("/proc/{pid}/stat")).is_ok().then(|| supervisor(&slot)).filter(|pid| *pid > 1)
-        });
-        kill(next, "KILL");
+        let first = supervisor(&slot);
+        kill(first, "KILL");
+        // The next one at whatever moment of its gateway's start.
+        kill(until("the next supervisor", || Some(supervisor(&slot)).filter(|pid| *pid != first)), "KILL");
     }
     until_svstat(&slot, STATE, "true true true true");
     let gateways = || children(&ground, "sleep");
