@@ -136,7 +136,7 @@ pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Opti
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
         Err(errno) => return Err(errno),
     };
-    if profile.is_default() || is_marker(&dir, MARKER) {
+    if profile.is_default() || marker(&dir)? {
         return Ok(Some(dir));
     }
     Ok(None)
@@ -144,11 +144,15 @@ pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Opti
 
 fn has_marker(profiles: &OwnedFd, name: &CStr) -> bool {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(profiles, name, flags, Mode::empty()).is_ok_and(|dir| is_marker(&dir, MARKER))
+    rustix::fs::openat(profiles, name, flags, Mode::empty()).is_ok_and(|dir| marker(&dir).unwrap_or(false))
 }
 
-/// A regular file, or a link that the user made: it is only looked at, never opened, because root may have left it 0600.
-fn is_marker(dir: &OwnedFd, name: &str) -> bool {
-    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink))
+/// Has this directory a SOUL.md? A regular file, or a link that the user made: it is only looked at, never opened, because
+/// root may have left it 0600. An error where that cannot be told.
+pub fn marker(dir: &OwnedFd) -> rustix::io::Result<bool> {
+    match rustix::fs::statat(dir, MARKER, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
