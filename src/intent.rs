@@ -9,9 +9,9 @@ use crate::home::{Home, profile_dir};
 use crate::lock;
 use crate::message::Log;
 use crate::profile::Profile;
-use crate::state::{self, State};
+use crate::state::{self, Fields, State};
 use rustix::fs::{Mode, OFlags};
-use serde_json::{Map, Value};
+use serde_json::value::to_raw_value;
 use std::os::fd::OwnedFd;
 
 /// What the operator wants of a gateway.
@@ -88,14 +88,16 @@ pub fn write(home: &Home, profile: &Profile, intent: Intent, log: &dyn Log) -> R
         let Some(dir) = profile_dir(home_dir, profile).map_err(|e| unable(e.into()))? else {
             return Err(Error::new(crate::exit::Exit::Usage, format!("no such profile: {profile}")));
         };
-        let (mut map, broken) = match State::read(&dir) {
-            State::Absent => (Map::new(), None),
-            State::Object(map) => (map, None),
-            State::Broken(why) => (Map::new(), Some(why)),
+        let (mut fields, broken) = match State::read(&dir) {
+            State::Absent => (Fields::new(), None),
+            State::Object(fields) => (fields, None),
+            State::Broken(why) => (Fields::new(), Some(why)),
         };
-        map.insert("desired_state".to_string(), Value::from(intent.as_str()));
-        map.insert("updated_at".to_string(), Value::from(jiff::Timestamp::now().as_second()));
-        let mut bytes = serde_json::to_vec(&Value::Object(map)).map_err(|e| unable(e.into()))?;
+        let now = jiff::Timestamp::now().as_second();
+        for (key, value) in [("desired_state", to_raw_value(intent.as_str())), ("updated_at", to_raw_value(&now))] {
+            fields.insert(key.to_string(), value.map_err(|e| unable(e.into()))?);
+        }
+        let mut bytes = serde_json::to_vec(&fields).map_err(|e| unable(e.into()))?;
         bytes.push(b'\n');
         if broken.is_some() {
             beneath::set_aside(&dir, state::FILE).map_err(|e| unable(e.into()))?;
@@ -114,7 +116,7 @@ pub fn read(home: &Home, profile: &Profile) -> Result<Option<Intent>> {
     home.act(|home_dir| {
         let dir = profile_dir(home_dir, profile).map_err(|e| Error::system("open", home.shown(profile, ""), e))?;
         let state = dir.map(|dir| State::read(&dir));
-        Ok(match state.as_ref().and_then(|s| s.string("desired_state")) {
+        Ok(match state.as_ref().and_then(|s| s.string("desired_state")).as_deref() {
             Some("running") => Some(Intent::Running),
             Some("stopped") => Some(Intent::Stopped),
             _ => None,

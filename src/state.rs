@@ -1,7 +1,9 @@
 //! `gateway_state.json`: what it says of a profile, and the one rule that follows from it (DESIGN, section 5).
 
 use crate::beneath::{self, Content};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
 /// The file's name in the profile's directory.
@@ -9,6 +11,14 @@ pub const FILE: &str = "gateway_state.json";
 
 /// More than this is not a state file. Bytes.
 pub const LIMIT: usize = 1 << 20;
+
+/// Nor is what is nested deeper: at a thousand Hermes Agent's own reconciler gives up.
+const DEPTH: usize = 512;
+
+/// The fields of a state file, as they were written: what we do not know comes through a change of the intent untouched
+/// (A14), numbers that no machine type holds and halves of surrogate pairs included. Hermes Agent writes the latter for
+/// whatever is not UTF-8.
+pub type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// What the volume says a gateway's state was before this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +69,12 @@ impl Prior {
 }
 
 /// The state file as it was found.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum State {
     /// There is none.
     Absent,
     /// It is a JSON object.
-    Object(Map<String, Value>),
+    Object(Fields),
     /// It is not, and why.
     Broken(String),
 }
@@ -79,9 +89,10 @@ impl State {
         match content {
             Content::Absent => State::Absent,
             Content::Unfit(why) => State::Broken(why),
-            Content::Bytes(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(Value::Object(map)) => State::Object(map),
-                Ok(_) => State::Broken("not a JSON object".to_string()),
+            Content::Bytes(bytes) => match serde_json::from_slice::<Fields>(&bytes) {
+                Ok(_) if depth(&bytes) > DEPTH => State::Broken(format!("nested more than {DEPTH} deep")),
+                Ok(fields) => State::Object(fields),
+                Err(e) if e.is_data() => State::Broken("not a JSON object".to_string()),
                 Err(e) => State::Broken(format!("not JSON: {e}")),
             },
         }
@@ -89,39 +100,61 @@ impl State {
 
     /// `desired_state` when it is a string, else `gateway_state` with `draining` and `degraded` read as `running`.
     pub fn prior(&self) -> Prior {
-        let map = match self {
+        match self {
             State::Absent => return Prior::None,
             State::Broken(_) => return Prior::Invalid,
-            State::Object(map) => map,
-        };
-        if let Some(Value::String(desired)) = map.get("desired_state") {
-            return Prior::of(desired);
+            State::Object(_) => {}
         }
-        match map.get("gateway_state") {
-            None | Some(Value::Null) => Prior::None,
-            Some(Value::String(word)) => match Prior::of(word) {
+        if let Some(desired) = self.string("desired_state") {
+            return Prior::of(&desired);
+        }
+        match (self.string("gateway_state"), self.field("gateway_state")) {
+            (_, None | Some("null")) => Prior::None,
+            (Some(word), _) => match Prior::of(&word) {
                 Prior::Draining | Prior::Degraded => Prior::Running,
                 other => other,
             },
-            Some(_) => Prior::Invalid,
+            (None, Some(_)) => Prior::Invalid,
         }
     }
 
-    /// A field that is a string.
-    pub fn string(&self, key: &str) -> Option<&str> {
-        match self {
-            State::Object(map) => map.get(key).and_then(Value::as_str),
-            _ => None,
-        }
+    /// A field that is a string. One that is no text, with half of a surrogate pair, is U+FFFD.
+    pub fn string(&self, key: &str) -> Option<String> {
+        let json = self.field(key).filter(|json| json.starts_with('"'))?;
+        Some(serde_json::from_str(json).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string()))
     }
 
     /// A field that is a whole number.
     pub fn number(&self, key: &str) -> Option<u64> {
+        serde_json::from_str(self.field(key)?).ok()
+    }
+
+    /// A field's JSON.
+    fn field(&self, key: &str) -> Option<&str> {
         match self {
-            State::Object(map) => map.get(key).and_then(Value::as_u64),
+            State::Object(fields) => fields.get(key).map(|value| value.get()),
             _ => None,
         }
     }
+}
+
+/// How deep arrays and objects are nested in what is JSON.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut string, mut escaped) = (0, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => string = !string,
+            b'[' | b'{' if !string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !string => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// How the gateway's last life ended, by `state/gateway.lifecycle.json`: `clean`, `unclean` or `unknown`.
@@ -169,6 +202,12 @@ mod tests {
             (r#"{"desired_state":7,"gateway_state":"running"}"#, "running", true),
             (r#"{"desired_state":null,"gateway_state":"running"}"#, "running", true),
             (r#"{"desired_state":["running"]}"#, "none", false),
+            // What Python calls text and Unicode does not; a number for no machine.
+            (r#"{"desired_state":"running","error":"\udcff"}"#, "running", true),
+            (r#"{"desired_state":"\udcff","gateway_state":"running"}"#, "invalid", false),
+            (r#"{"desired_state":"running","x":1e400}"#, "running", true),
+            (r#"{"\u0064esired_state":"r\u0075nning"}"#, "running", true),
+            (r#"{"desired_state":"stopped","desired_state":"running"}"#, "running", true),
             (r#"{}"#, "none", false),
             (r#"[]"#, "invalid", false),
             (r#""running""#, "invalid", false),
@@ -180,6 +219,13 @@ mod tests {
         }
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(prior(&deep), ("invalid", false));
+        let within = |depth: usize| {
+            format!("{{\"desired_state\":\"running\",\"x\":{}\"[\"{}}}", "[".repeat(depth), "]".repeat(depth))
+        };
+        assert_eq!(prior(&within(DEPTH - 1)), ("running", true));
+        for depth in [DEPTH, 100_000] {
+            assert_eq!(prior(&within(depth)), ("invalid", false));
+        }
         assert_eq!(State::of(Content::Bytes(b"{\"desired_state\":\"running\xe9\"}".to_vec())).prior(), Prior::Invalid);
         assert_eq!(State::of(Content::Absent).prior(), Prior::None);
         assert_eq!(State::of(Content::Unfit("a FIFO".into())).prior(), Prior::Invalid);

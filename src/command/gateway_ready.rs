@@ -70,7 +70,7 @@ fn says_running(state: &State, pid: i32) -> Answer {
     if state.number("pid") != u64::try_from(pid).ok() || state.number("start_time") != start_time {
         return Err(format!("gateway_state.json is not by pid {pid}"));
     }
-    match state.string("gateway_state") {
+    match state.string("gateway_state").as_deref() {
         Some("running" | "degraded") => Ok(()),
         other => Err(format!("its state is {}", other.unwrap_or("unknown"))),
     }

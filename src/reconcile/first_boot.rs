@@ -17,7 +17,7 @@ use crate::state::State;
 pub fn seed(home: &Home, dry_run: bool, log: &dyn Log) -> Result<bool> {
     let default = Profile::default_profile();
     let blank = home.act(|dir| {
-        Ok(profile_dir(dir, &default).ok().flatten().is_some_and(|dir| State::read(dir) == State::Absent))
+        Ok(profile_dir(dir, &default).ok().flatten().is_some_and(|dir| matches!(State::read(dir), State::Absent)))
     })?;
     let asked = || std::env::var("HERMES_GATEWAY_BOOTSTRAP_STATE").as_deref() == Ok("running");
     if !blank || !(asked() || role::is_legacy_gateway_run()) {

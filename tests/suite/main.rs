@@ -36,3 +36,6 @@ mod chaining;
 
 /// Bad input, each with its code and its one line.
 mod bad_input;
+
+/// Our decision at boot beside that of the Python reconciler.
+mod differential;

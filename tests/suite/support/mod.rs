@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod agent;
 mod glob;
 mod port;
 mod proc;

@@ -1,0 +1,33 @@
+//! The real Hermes Agent, from the virtual environment that `scripts/hermes-venv` makes.
+
+use super::{Tool, Tree, is_root};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+/// Its `hermes`. Where it cannot be had the test fails: skipped, it would say that all is well.
+static HERMES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/hermes-venv");
+    let ran = Command::new(&script).stdin(Stdio::null()).output().expect("scripts/hermes-venv");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "no Hermes Agent to test with: {said}");
+    PathBuf::from(String::from_utf8_lossy(&ran.stdout).trim_end())
+});
+
+/// `bin/hermes` of the virtual environment.
+pub fn hermes() -> &'static Path {
+    &HERMES
+}
+
+/// Its Python as the runtime account, with these arguments. As root it sees no processes but its own: Hermes Agent
+/// believes any `main-wrapper.sh` of `/proc` to be its container's (G2), another test's too.
+pub fn python<'a>(tree: &Tree, arguments: impl IntoIterator<Item = &'a str>) -> Tool {
+    let python = hermes().with_file_name("python").display().to_string();
+    if !is_root() {
+        return tree.tool(&python).args(arguments);
+    }
+    let (uid, gid) = (tree.uid.to_string(), tree.gid.to_string());
+    let alone = tree.tool("unshare").args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+    let account = alone.args(["setpriv", "--reuid", &uid, "--regid", &gid, "--clear-groups", &python]);
+    account.args(arguments)
+}
