@@ -53,8 +53,8 @@ SHELL ["/bin/sh", "-eu", "-c"]
 # Debian's point release is what pins these versions.
 # hadolint ignore=DL3008,SC2086
 RUN if [ -n "$APT_MIRROR" ]; then \
-        find /etc/apt -name '*.list' -o -name '*.sources' | \
-            xargs sed -i -E "s#https?://[^ ]*/debian/?( |\$)#$APT_MIRROR\1#"; \
+        find /etc/apt '(' -name '*.list' -o -name '*.sources' ')' -exec \
+            sed -i -E "s#https?://[^ ]*/debian/?( |\$)#$APT_MIRROR\1#" {} +; \
     fi; \
     export DEBIAN_FRONTEND=noninteractive; \
     apt-get update; \
@@ -116,8 +116,8 @@ ENV PATH=/opt/hermes/bin:/opt/hermes/.venv/bin:/usr/local/sbin:/usr/local/bin:/u
 RUN groupadd --gid 10000 hermes; \
     useradd --uid 10000 --gid 10000 --home-dir /opt/data --no-create-home --shell /bin/bash hermes; \
     install -d -m 0755 -o hermes -g hermes /opt/data
-COPY --from=s6-layer /s6-layer/ /
 COPY --from=agent /opt/hermes/ /opt/hermes/
+COPY --from=s6-layer /s6-layer/ /
 RUN mv /init /opt/hermes/docker/s6-init
 COPY docker/init /init
 COPY docker/main-wrapper.sh docker/seed-home /opt/hermes/docker/

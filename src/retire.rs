@@ -127,6 +127,20 @@ pub fn retire(scandir: &Scandir, profile: &Profile, deadline: Deadline, log: &dy
     })
 }
 
+/// Wait until what earlier runs retired of this profile is gone as well.
+///
+/// # Errors
+/// 99 if a gateway or a supervisor outlived the deadline.
+pub fn drained(scandir: &Scandir, profile: &Profile, deadline: Deadline, log: &dyn Log) -> Result<()> {
+    for name in scandir.leftovers()? {
+        let path = scandir.path.join(&name);
+        if Scandir::leftover_of(&name).as_ref() == Some(profile) && supervise::any_held(&path) {
+            Retired { path, profile: profile.clone() }.finish(deadline, log)?;
+        }
+    }
+    Ok(())
+}
+
 /// Finish what killed runs left: hidden directories nobody supervises are deleted, the others told to drain, without
 /// waiting for them.
 ///

@@ -91,12 +91,17 @@ impl Svstat {
     }
 }
 
-/// Ask `s6-svstat -o`; `None` if the directory is not supervised.
+/// Ask `s6-svstat -o`; `None` if the directory is not supervised, or so freshly that there is nothing to tell yet.
 ///
 /// # Errors
 /// 111 if it cannot be run, or answers what cannot be understood (A12: a failed parse is never a silent "no").
 pub fn svstat(service: &Path) -> Result<Option<Svstat>> {
     let fields = OsStr::new("up,wantedup,normallyup,ready,pid,exitcode,signum,updownfor,updownsince,readysince");
+    // s6-supervise holds its lock up to 38 ms before it writes its first status (s6-facts, 4), and s6-svstat calls that 111.
+    let status = std::fs::symlink_metadata(service.join("supervise/status"));
+    if status.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
     let output = run("s6-svstat", &[OsStr::new("-o"), fields, service.as_os_str()])?;
     if output.status.code() == Some(1) || !output.status.success() && !service.is_dir() {
         return Ok(None);

@@ -98,6 +98,11 @@ impl Scandir {
         Ok(found)
     }
 
+    /// Whose leftover this is.
+    pub(crate) fn leftover_of(name: &str) -> Option<Profile> {
+        of_hidden(name.as_bytes())
+    }
+
     /// How many services s6-svscan has to look after: every entry that is not hidden, every logger, and what was retired
     /// and still has a supervisor.
     pub(crate) fn services(&self) -> Result<usize> {

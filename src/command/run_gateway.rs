@@ -50,8 +50,8 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     };
     let prog = args.rest()?;
     let log = args.log();
-    // Every restart would end the same way: 78 tells `finish` so (F5).
-    let profile = Profile::parse(&name).map_err(|e| Error::new(Exit::Config, e.text))?;
+    // 100, which every restart would end with as well; `finish` takes it for as permanent as 78 (F5).
+    let profile = Profile::parse(&name)?;
     let wishes = Wishes { home: args.home_option(), envdir: envdir.as_deref(), user: user.as_deref() };
     Err(Stop::Failed(run_profile(&profile, &wishes, ports, prog, &log)))
 }

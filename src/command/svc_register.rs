@@ -4,12 +4,15 @@ use crate::cli::{self, Args, Deadline, Item, Stop, Tool, flag, valued};
 use crate::command::{one_profile, operand};
 use crate::exit::{Exit, Result};
 use crate::home::Home;
+use crate::intent::Guard;
 use crate::lifecycle;
 use crate::message::Log;
 use crate::port;
 use crate::profile::Profile;
 use crate::record::{Output, Record};
 use crate::register;
+use crate::retire;
+use crate::s6;
 use crate::scandir::Scandir;
 use crate::slot::{self, Plan, Slot};
 use crate::supervise;
@@ -90,18 +93,33 @@ fn register(
     scandir.require_publishable()?;
     let port = port::allocate(home, profile, options.dry_run, options.deadline, log)?;
     let Options { dry_run, up, deadline, env } = options;
-    let plan = Plan { profile, template, up: *up, env, group: home.account.gid };
     let path = scandir.slot(profile);
+    // A fresh copy of a slot that is there already shall not forget that it was to be up.
+    let marked_up = scandir.has_slot(profile) && !Slot::open(scandir, profile)?.is_down_marked();
+    let plan = Plan { profile, template, up: *up || marked_up, env, group: home.account.gid };
     let mut note = None;
     let action = if supervise::any_held(&path) {
+        // A start that comes in between would be told to a supervisor that is about to go.
+        let _guard = (!dry_run).then(|| Guard::take(home, profile, *deadline, log));
         let lock = if *dry_run { None } else { Some(scandir.lock(*deadline)?) };
         let slot = Slot::open(scandir, profile)?;
         let update = slot.update(template, *dry_run)?;
         let other_env = !env.is_empty() && slot.set_env(env, *dry_run)?;
-        note = update.stale.then_some("stale-template");
+        let is_down = update.stale && s6::svstat(&path)?.is_some_and(|s| s.is_down() && !s.normally_up);
+        let old = lock.as_ref().filter(|_| is_down).map(|lock| register::replace(scandir, lock, &plan)).transpose()?;
         drop(lock);
-        let started = *up && lifecycle::bring_up(&path, *deadline, *dry_run)?;
-        if update.changed || other_env || started { "updated" } else { "unchanged" }
+        if let Some(old) = &old {
+            retire::let_go(scandir)?;
+            old.finish(*deadline, log)?;
+        } else {
+            note = update.stale.then_some("stale-template");
+        }
+        if !dry_run {
+            // Another run may have published it this very moment.
+            register::await_held(scandir, &plan, *deadline, log)?;
+        }
+        let started = *up && old.is_none() && lifecycle::bring_up(&path, *deadline, *dry_run)?;
+        if update.changed || other_env || started || old.is_some() { "updated" } else { "unchanged" }
     } else if *dry_run {
         register::require_room(scandir, scandir.services()?, template.has_logger())?;
         if scandir.has_slot(profile) { "updated" } else { "registered" }

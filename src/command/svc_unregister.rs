@@ -74,9 +74,11 @@ fn unregister(
     if !dry_run {
         if there {
             retire::retire(scandir, profile, deadline, log)?;
-            // s6 may have lost sight of it: its supervisor killed, the gateway still answers (s6-facts; DESIGN, section 7).
-            gateway::lock::wait_until_free_here(home, profile, deadline)?;
         }
+        // An earlier run may have gone before the gateway did (B5).
+        retire::drained(scandir, profile, deadline, log)?;
+        // s6 may have lost sight of it: its supervisor killed, the gateway still answers (s6-facts; DESIGN, section 7).
+        gateway::lock::wait_until_free_here(home, profile, deadline)?;
         let lock = scandir.lock(deadline)?;
         retire::sweep(scandir, &lock, log)?;
     }

@@ -82,15 +82,21 @@ pub fn is_free(dir: impl AsFd) -> bool {
     }
 }
 
-/// Wait until no gateway of this profile runs in this pid namespace. One in another container is not ours to wait for.
+/// Wait until no gateway of this profile runs in this pid namespace. An orphan, which s6 cannot tell to end any more, is told
+/// here. One in another container is not ours to wait for.
 ///
 /// # Errors
 /// 99 when the deadline passes first, 111 if it cannot be found out.
 pub fn wait_until_free_here(home: &Home, profile: &Profile, deadline: Deadline) -> Result<()> {
+    let mut told = None;
     loop {
         let lock = holder(home, profile)?;
-        if !lock.is_held_here() {
+        let Lock::Held(Some(holder)) = &lock else { return Ok(()) };
+        if !holder.here {
             return Ok(());
+        }
+        if told != Some(holder.pid) && home.act(|_| orphan::tell(holder))? {
+            told = Some(holder.pid);
         }
         match deadline.left(Duration::from_millis(20)) {
             Some(left) => std::thread::sleep(left),

@@ -21,7 +21,8 @@ pub enum Standing {
 }
 
 /// Judge the holder. Its pid is only believed in our own pid namespace and boot, and with the start time it wrote: the
-/// descriptor is opened first, so a pid that is used again cannot pass for it. Only a process of our own uid is an orphan.
+/// descriptor is opened first, so a pid that is used again cannot pass for it. Only a process of the uid whose rights we have
+/// is an orphan.
 pub fn standing(holder: &Holder) -> Standing {
     if !holder.here {
         return Standing::Elsewhere;
@@ -30,7 +31,7 @@ pub fn standing(holder: &Holder) -> Standing {
     let Some(stat) = process::stat(holder.pid).filter(|s| s.start_time == holder.start_time) else {
         return Standing::Elsewhere;
     };
-    let ours = process::uid(holder.pid) == Some(rustix::process::getuid().as_raw());
+    let ours = process::uid(holder.pid) == Some(rustix::process::geteuid().as_raw());
     // A child whose parent dies goes to init, or to the nearest subreaper: to somebody else than who started it.
     let left_alone = stat.parent == 1 || stat.parent != holder.parent;
     if ours && left_alone && holder.pid != own() {
@@ -55,6 +56,17 @@ pub fn end(pidfd: &OwnedFd, pid: i32, grace_ms: u64, log: &dyn Log) -> Result<()
         wait(&[pidfd], None)?;
     }
     Ok(())
+}
+
+/// Tell the holder to end if it is an orphan; says whether it was told. Call it with the account's rights.
+///
+/// # Errors
+/// 111 if it may not be signalled.
+pub fn tell(holder: &Holder) -> Result<bool> {
+    match standing(holder) {
+        Standing::Orphan(pidfd) => send(&pidfd, holder.pid, Signal::TERM).map(|()| true),
+        _ => Ok(false),
+    }
 }
 
 /// Wait until the holder has ended, or its parent has, which may leave it an orphan.

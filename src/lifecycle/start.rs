@@ -127,11 +127,9 @@ pub fn wait(site: &Site, profile: &Profile, until: Until) -> Result<()> {
         changes.sleep(left);
     }
     let _guard = site.guard(profile);
-    // The order may have been countermanded while we waited; only a lost intent is repaired.
-    match intent::read(site.home, profile)? {
-        Some(Intent::Stopped) => Ok(()),
-        _ => site.repair(profile, Intent::Running),
-    }
+    // The order may have been countermanded while we waited: then the slot is marked down as well. An intent alone that
+    // says so was lost to a write of Hermes Agent's that crossed ours (A14).
+    if site.svstat(&slot)?.normally_up { site.repair(profile, Intent::Running) } else { Ok(()) }
 }
 
 fn dead(site: &Site, profile: &Profile, why: &str) -> Error {

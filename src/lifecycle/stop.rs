@@ -62,9 +62,10 @@ pub fn wait(site: &Site, profile: &Profile, keep_intent: bool) -> Result<()> {
     if site.has_profile(profile) {
         gateway::lock::wait_until_free_here(site.home, profile, site.deadline)?;
         if !keep_intent {
-            // It wrote its last state when it ended, perhaps over the intent; but a start may have come since then.
+            // It wrote its last state when it ended, perhaps over the intent (A14); but a start may have come since then,
+            // and then the slot is not marked down any more.
             let _guard = site.guard(profile);
-            if intent::read(site.home, profile)?.is_none() {
+            if s6::svstat(&slot)?.is_none_or(|s| !s.normally_up) {
                 site.repair(profile, Intent::Stopped)?;
             }
         }

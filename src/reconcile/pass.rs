@@ -311,7 +311,8 @@ impl<'a> Pass<'a> {
             line.note = Some(if up && slot.held().is_some() { "held" } else { "drifting" });
         }
         if update.stale {
-            if stat.is_some_and(|s| !s.is_down()) || self.dry_run {
+            // Not one that is wanted and held either: only start clears a hold.
+            if stat.is_some_and(|s| !s.is_down() || up) || self.dry_run {
                 line.note = Some("stale-template");
             } else {
                 let group = self.home.account.gid;

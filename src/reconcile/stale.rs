@@ -11,7 +11,8 @@ const FILES: [&str; 2] = ["gateway.pid", "processes.json"];
 /// Remove them. The caller knows that no gateway of this profile runs: not here, and not in another container.
 /// Call it with the account's rights.
 pub fn remove(profile_dir: &OwnedFd, shown: &str, log: &dyn Log) {
-    for name in FILES {
+    // A read-only volume would refuse to remove what is not there, too.
+    for name in FILES.iter().copied().filter(|f| is_there(profile_dir, f)) {
         match rustix::fs::unlinkat(profile_dir, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(e) => log.warning(&crate::exit::Error::system("remove", format!("{shown}{name}"), e).text),
@@ -21,5 +22,9 @@ pub fn remove(profile_dir: &OwnedFd, shown: &str, log: &dyn Log) {
 
 /// Is there one?
 pub fn any(profile_dir: &OwnedFd) -> bool {
-    FILES.iter().any(|f| rustix::fs::statat(profile_dir, *f, AtFlags::SYMLINK_NOFOLLOW).is_ok())
+    FILES.iter().any(|f| is_there(profile_dir, f))
+}
+
+fn is_there(profile_dir: &OwnedFd, name: &str) -> bool {
+    rustix::fs::statat(profile_dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }

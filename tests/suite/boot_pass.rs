@@ -111,14 +111,14 @@ fn a_second_pass_changes_nothing_while_gateways_run() {
     let stdout = stdout + &line("writer", "stopped", "registered") + &done([3, 2, 1, 0, 0, 0, 0, 0]);
     tree.tool("hermes-reconcile-all").arg("-w").run().is(0, &stdout, "");
     let pids = (tree.wait_up("default"), tree.wait_up("coder"));
-    let before = snapshot(&tree.scandir());
+    let before = snapshot(&[&tree.scandir()]);
 
     let stdout = line("default", "running", "unchanged") + &line("coder", "running", "unchanged");
     let stdout = stdout + &line("writer", "stopped", "unchanged") + &done([3, 0, 0, 3, 0, 0, 0, 0]);
     for _ in 0..3 {
         pass(&tree).is(0, &stdout, "");
     }
-    assert_eq!(snapshot(&tree.scandir()), before);
+    before.still_holds();
     assert_eq!((tree.wait_up("default"), tree.wait_up("coder")), pids);
     assert_eq!((tree.profile("default").starts(), tree.profile("coder").starts()), (1, 1));
     assert_eq!(tree.profile("default").read("logs/container-boot.log").lines().count(), 16);
@@ -301,17 +301,17 @@ fn a_dry_run_prints_the_same_and_changes_nothing() {
     let tree = Tree::up();
     tree.profile("default").file("gateway.pid", "123");
     tree.profile("coder").intent("running");
-    let before = (snapshot(&tree.home()), snapshot(&tree.scandir()));
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
     let stdout =
         line("default", "none", "registered") + &line("coder", "running", "started") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
     tree.tool("hermes-reconcile-all").arg("-n").run().is(0, &stdout, "");
-    assert_eq!((snapshot(&tree.home()), snapshot(&tree.scandir())), before);
+    before.still_holds();
     pass(&tree).is(0, &stdout, "");
 
     // And of a slot that would go.
     tree.wait_up("coder");
     fs::remove_dir_all(tree.profile_dir("coder")).expect("rm -r");
-    let before = (snapshot(&tree.home()), snapshot(&tree.scandir()));
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
     let ran = tree.tool("hermes-reconcile-all").arg("-n").run();
     ran.is(
         0,
@@ -320,7 +320,7 @@ fn a_dry_run_prints_the_same_and_changes_nothing() {
             + &done([1, 0, 0, 1, 0, 1, 0, 0])),
         "",
     );
-    assert_eq!((snapshot(&tree.home()), snapshot(&tree.scandir())), before);
+    before.still_holds();
 }
 
 #[test]
@@ -434,13 +434,13 @@ fn a_name_that_would_forge_a_line_cannot() {
 fn a_container_that_is_told_so_owns_no_gateways() {
     let tree = Tree::up();
     tree.profile("coder").intent("running");
-    let before = (snapshot(&tree.home()), snapshot(&tree.scandir()));
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
     for yes in ["1", "true", "True", "yes"] {
         let ran = tree.tool("hermes-reconcile-all").env("HERMES_SKIP_PROFILE_RECONCILE", yes).run();
         let stdout = done([0; 8]).replace("ms=*", "ms=* note=skip-requested");
         ran.is(0, &stdout, "");
     }
-    assert_eq!((snapshot(&tree.home()), snapshot(&tree.scandir())), before);
+    before.still_holds();
     for no in ["0", "false", "", "no"] {
         let ran = tree.tool("hermes-reconcile-all").arg("-n").env("HERMES_SKIP_PROFILE_RECONCILE", no).run();
         ran.is(

@@ -3,7 +3,6 @@
 
 use crate::support::{Process, Tree, kill, preferred_port, snapshot, start_time, wait_for, wait_until};
 use rustix::process::Signal;
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -35,8 +34,8 @@ fn gateways(tree: &Tree) -> Vec<Process> {
 fn a_slot_is_made_of_links_into_the_template_and_nothing_is_rendered() {
     let tree = Tree::up();
     let slot = register(&tree, "coder");
-    let template = snapshot(&tree.template());
-    let found = snapshot(&slot);
+    let template = snapshot(&[&tree.template()]).found;
+    let found = snapshot(&[&slot]).found;
     for (name, what) in &template {
         let is = &found[name];
         if what.ends_with(" directory") {
@@ -96,13 +95,13 @@ fn register_is_down_and_repeatable() {
     register(&tree, "coder");
     let inode = fs::metadata(tree.slot("coder")).expect("slot").ino();
     let supervisor = tree.supervisor(&tree.slot("coder"));
-    let before = snapshot(&tree.scandir());
+    let before = snapshot(&[&tree.scandir()]);
     for _ in 0..2 {
         tree.tool("hermes-svc-register").arg("coder").run().is(0, "profile=coder action=unchanged port=9530\n", "");
     }
     tree.wait_down("coder");
     assert_eq!(tree.profile("coder").starts(), 0);
-    assert_eq!(snapshot(&tree.scandir()), before);
+    before.still_holds();
     assert_eq!(fs::metadata(tree.slot("coder")).expect("slot").ino(), inode);
     assert_eq!(tree.supervisor(&tree.slot("coder")), supervisor);
     assert_eq!(tree.leftovers(), NONE);
@@ -256,7 +255,7 @@ fn the_lock_is_waited_for_and_not_longer_than_asked() {
 fn a_dry_run_of_register_and_unregister_changes_nothing() {
     let tree = Tree::up();
     tree.profile("coder");
-    let before = (snapshot(&tree.home()), snapshot(&tree.scandir()));
+    let before = snapshot(&[&tree.home(), &tree.scandir()]);
     tree.tool("hermes-svc-register").args(["-n", "coder"]).run().is(
         0,
         "profile=coder action=registered port=9530\n",
@@ -265,15 +264,15 @@ fn a_dry_run_of_register_and_unregister_changes_nothing() {
     let json = "{\"profile\":\"coder\",\"action\":\"registered\",\"port\":9530,*\"dry_run\":true}\n";
     tree.tool("hermes-svc-register").args(["-nj", "coder"]).run().is(0, json, "");
     tree.tool("hermes-svc-unregister").args(["-n", "coder"]).run().is(0, "profile=coder action=absent\n", "");
-    assert_eq!((snapshot(&tree.home()), snapshot(&tree.scandir())), before);
+    before.still_holds();
 
     tree.tool("hermes-svc-register").args(["-j", "-u", "coder"]).run().is(0, &json.replace("true", "false"), "");
     let pid = tree.wait_up("coder");
-    let before = snapshot(&tree.scandir());
+    let before = snapshot(&[&tree.scandir()]);
     tree.tool("hermes-svc-unregister").args(["-n", "coder"]).run().is(0, "profile=coder action=unregistered\n", "");
     let json = "{\"profile\":\"coder\",\"action\":\"unregistered\",*\"dry_run\":true}\n";
     tree.tool("hermes-svc-unregister").args(["-nj", "coder"]).run().is(0, json, "");
-    assert_eq!(snapshot(&tree.scandir()), before);
+    before.still_holds();
     assert_eq!(tree.gateway("coder"), Some(pid));
 }
 
@@ -310,7 +309,11 @@ fn a_live_slot_follows_its_template_in_place() {
     run().is(0, "profile=coder action=unchanged port=9530\n", "");
     assert_eq!(tree.leftovers(), NONE);
     // Nothing half-done inside either.
-    assert!(snapshot(&slot).keys().all(|name| !name.contains("/.") && !name.starts_with('.')), "{:?}", snapshot(&slot));
+    assert!(
+        snapshot(&[&slot]).found.keys().all(|name| !name.contains("/.") && !name.starts_with('.')),
+        "{:?}",
+        snapshot(&[&slot]).found
+    );
     // And the gateway starts from it the next time.
     tree.tool("hermes-svc-restart").args(["-w", "coder"]).run().is(0, "profile=coder action=restarted\n", "");
 }
@@ -556,16 +559,16 @@ fn a_slot_that_does_not_fit_is_refused_with_the_limit() {
     };
     run("a1").is(0, "profile=a1 action=registered port=*\n", "");
     run("b1").is(0, "profile=b1 action=registered port=*\n", "");
-    let before = snapshot(&tree.scandir());
+    let before = snapshot(&[&tree.scandir()]);
     run("c1").fails(111, "*7 services*5*HERMES_MAX_SERVICES*");
-    assert_eq!(snapshot(&tree.scandir()), before);
+    before.still_holds();
     // What is there is not hurt, and says so.
     run("a1").is(0, "profile=a1 action=unchanged port=*\n", "");
     for bad in ["0", "-1", "many", "5 "] {
         let ran = tree.tool("hermes-svc-register").env("HERMES_MAX_SERVICES", bad).arg("c1").run();
         ran.fails(100, "*HERMES_MAX_SERVICES*");
     }
-    assert_eq!(snapshot(&tree.scandir()), before);
+    before.still_holds();
     // Without it the default of s6-svscan counts, and an empty value is none.
     let ran = tree.tool("hermes-svc-register").env("HERMES_MAX_SERVICES", "").args(["-n", "c1"]).run();
     ran.is(0, "profile=c1 action=registered port=*\n", "");
@@ -595,9 +598,9 @@ fn an_entry_that_stops_every_scan_is_named() {
     let tree = Tree::up();
     tree.profile("coder");
     symlink("/no/such/service", tree.scandir().join("somebodys")).expect("link");
-    let before = snapshot(&tree.scandir());
+    let before = snapshot(&[&tree.scandir()]);
     tree.tool("hermes-svc-register").arg("coder").run().fails(111, "*/somebodys: No such file or directory*");
-    assert_eq!(snapshot(&tree.scandir()), before);
+    before.still_holds();
     symlink("itself", tree.scandir().join("itself")).expect("link");
     fs::remove_file(tree.scandir().join("somebodys")).expect("rm");
     tree.tool("hermes-svc-register").arg("coder").run().fails(111, "*/itself: Too many levels of symbolic links*");
@@ -800,14 +803,14 @@ fn the_account_cannot_publish() {
     crate::needs_root!();
     let tree = sealed();
     tree.profile("writer");
-    let before = snapshot(&tree.scandir());
+    let before = snapshot(&[&tree.scandir()]);
     let tool = |name: &str, args: &[&str]| tree.tool_as_account(name).args(args).run();
     tool("hermes-svc-register", &["writer"]).fails(102, "*not permitted*");
     tool("hermes-svc-register", &["coder"]).fails(102, "*not permitted*");
     tool("hermes-svc-unregister", &["coder"]).fails(102, "*not permitted*");
     tool("hermes-reconcile-one", &["writer"]).fails(102, "*not permitted*");
     tool("hermes-reconcile-all", &[]).fails(102, "*not permitted*");
-    assert_eq!(snapshot(&tree.scandir()), before);
+    before.still_holds();
 }
 
 #[test]
@@ -865,10 +868,10 @@ fn the_account_can_create_replace_or_write_nothing_in_the_scandir() {
     );
     wait_until("the hold", || tree.slot("held").join("data/held").exists());
 
-    let before = snapshot(&tree.scandir());
+    let before = snapshot(&[&tree.scandir()]);
     let mut targets = String::from("directory .\n").replace('.', &tree.scandir().display().to_string());
     let mut controls = Vec::new();
-    for (name, what) in &before {
+    for (name, what) in &before.found {
         let path = tree.scandir().join(name);
         let kind = if what.ends_with(" directory") { "directory" } else { "file" };
         if name.ends_with("supervise/control") && !name.contains("/log/") {
@@ -878,15 +881,13 @@ fn the_account_can_create_replace_or_write_nothing_in_the_scandir() {
         }
     }
     // A link is judged by where it stands; what it points to is the template, which is root's as well.
-    for (name, _) in snapshot(&tree.template()) {
+    for name in snapshot(&[&tree.template()]).found.keys() {
         targets += &format!("file {}\n", tree.template().join(name).display());
     }
     assert_eq!(controls, ["coder", "default", "held"].map(|name| format!("gateway-{name}/supervise/control")));
     let script = tree.script("intruder", INTRUDER);
     tree.tool_as_account("sh").arg(&script).input(targets).run().is(0, "", "");
-    let after = snapshot(&tree.scandir());
-    let changed: BTreeMap<_, _> = after.iter().filter(|(name, what)| before.get(*name) != Some(what)).collect();
-    assert!(changed.is_empty() && after.len() == before.len(), "{changed:?}");
+    before.still_holds();
     // Nor may it command the logger, or s6-svscan.
     tree.tool_as_account("s6-svc").arg("-d").arg(tree.slot("coder").join("log")).run().is(
         111,

@@ -16,16 +16,20 @@ impl<'a> Profile<'a> {
     /// The profile of this name, made with its marker if it is not there.
     pub fn new(tree: &'a Tree, name: &str) -> Profile<'a> {
         let profile = Profile::bare(tree, name);
-        if name != "default" {
+        if name != "default" && !profile.dir.join("SOUL.md").exists() {
             return profile.file("SOUL.md", format!("I am {name}.\n"));
         }
         profile
     }
 
+    /// The profile of this name, whether it is there or not.
+    pub fn at(tree: &'a Tree, name: &str) -> Profile<'a> {
+        Profile { tree, name: name.to_string(), dir: tree.profile_dir(name) }
+    }
+
     /// The same without SOUL.md.
     pub fn bare(tree: &'a Tree, name: &str) -> Profile<'a> {
-        let dir = tree.profile_dir(name);
-        let profile = Profile { tree, name: name.to_string(), dir };
+        let profile = Profile::at(tree, name);
         if name != "default" {
             profile.made(&tree.home().join("profiles"), |p| fs::create_dir_all(p));
             profile.made(&profile.dir, |p| fs::create_dir_all(p));

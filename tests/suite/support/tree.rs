@@ -293,8 +293,8 @@ impl Tree {
             let pid = self.gateway(profile)?;
             let starts = fs::read_to_string(self.profile_dir(profile).join("stand-in.starts")).ok()?;
             let last = starts.lines().last()?;
-            let state = fs::read_to_string(self.profile_dir(profile).join("gateway_state.json")).ok()?;
-            let running = state.contains("\"running\"}") && state.contains(&format!("\"pid\":{pid},"));
+            let state = Profile::at(self, profile).json();
+            let running = state["gateway_state"] == "running" && state["pid"] == pid;
             (running && last == format!("{pid} {}", start_time(pid)?)).then_some(pid)
         })
     }
