@@ -65,6 +65,11 @@ impl Environment {
         self.apply(changes);
     }
 
+    /// Did the slot's own directory say something of it?
+    pub fn is_explicit(&self, name: &str) -> bool {
+        self.explicit.contains(OsStr::new(name))
+    }
+
     /// Drop what `unwanted` names, except what the slot gave. The names of what went, sorted.
     pub fn drop_unless_explicit(&mut self, unwanted: impl Fn(&OsStr) -> bool) -> Vec<OsString> {
         let gone = |name: &&OsString| !self.explicit.contains(*name) && unwanted(name);

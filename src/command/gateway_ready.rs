@@ -1,14 +1,22 @@
 //! `hermes-gateway-ready`: what a slot's `data/check` asks.
 
 use crate::cli::{self, Args, Item, Stop, Tool};
-use crate::exit::{Exit, Result};
+use crate::exit::{Error, Exit, Result};
+use crate::gateway::listener;
 use crate::gateway::place::{Place, Wishes};
 use crate::home::{Home, profile_dir};
 use crate::message::Log;
 use crate::profile::Profile;
+use crate::settings::{Inherited, Settings};
 use crate::state::State;
 use crate::{process, s6};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
+
+/// Where Hermes Agent's API server listens if nothing says where.
+const DEFAULT_PORT: u16 = 8642;
 
 /// The tool.
 pub static TOOL: Tool = Tool {
@@ -56,12 +64,11 @@ fn ready(args: &Args, profile: &Profile, log: &dyn Log) -> Result<Answer> {
     // All that follows, the request included, has the account's rights.
     place.account.become_for_good()?;
     let home = Home::open_as(&place.home, place.account.clone())?;
-    let state = home.act(|root| {
-        let dir =
-            profile_dir(root, profile).map_err(|e| crate::exit::Error::system("open", home.shown(profile, ""), e))?;
-        Ok(dir.map_or(State::Absent, State::read))
-    })?;
-    Ok(says_running(&state, pid))
+    home.act(|root| {
+        let dir = profile_dir(root, profile).map_err(|e| Error::system("open", home.shown(profile, ""), e))?;
+        let state = dir.map_or(State::Absent, State::read);
+        Ok(says_running(&state, pid).and_then(|()| answers(root, profile, pid)))
+    })
 }
 
 /// Does the state file name this very process as running? One that an earlier gateway left behind does not.
@@ -74,4 +81,28 @@ fn says_running(state: &State, pid: i32) -> Answer {
         Some("running" | "degraded") => Ok(()),
         other => Err(format!("its state is {}", other.unwrap_or("unknown"))),
     }
+}
+
+/// Where the API server is enabled: does it answer? What the gateway was started with decides, its own `.env` over that.
+fn answers(root: &OwnedFd, profile: &Profile, pid: i32) -> Answer {
+    let started_with = environment(pid).map_err(|e| format!("the environment of pid {pid} cannot be read: {e}"))?;
+    let exported = started_with.iter().find(|(name, _)| name == "API_SERVER_PORT").map(|(_, value)| value.clone());
+    let settings = Settings::read(root, profile, &Inherited::given(started_with));
+    if !settings.api_server {
+        return Ok(());
+    }
+    let exported = exported.and_then(|value| value.to_str()?.parse().ok());
+    let port = settings.pin.map(|pin| pin.port).or(exported).unwrap_or(DEFAULT_PORT);
+    let at = listener::address(pid, port).ok_or_else(|| format!("pid {pid} does not listen on port {port}"))?;
+    listener::is_healthy(at)
+}
+
+/// The environment that a process was started with.
+fn environment(pid: i32) -> std::io::Result<Vec<(OsString, OsString)>> {
+    let bytes = std::fs::read(format!("/proc/{pid}/environ"))?;
+    let pairs = bytes.split(|b| *b == 0).filter_map(|pair| {
+        let equals = pair.iter().position(|b| *b == b'=')?;
+        Some((OsStr::from_bytes(&pair[..equals]).into(), OsStr::from_bytes(&pair[equals + 1..]).into()))
+    });
+    Ok(pairs.collect())
 }

@@ -224,10 +224,9 @@ fn is_in_place(dir: &OwnedFd, file: &OwnedFd) -> bool {
 /// Write down who we are, and let exec keep the descriptor.
 fn keep(file: OwnedFd, profile: &Profile, shown: &str) -> Result<OwnedFd> {
     let failed = |e: Errno| Error::system("write", shown, e);
-    let own = rustix::process::getpid().as_raw_nonzero().get();
-    let stat = process::own();
+    let stat = process::own_stat();
     let text = json!({
-        "pid": own,
+        "pid": process::own(),
         "start_time": stat.map(|s| s.start_time),
         "parent": stat.map(|s| s.parent),
         "pid_namespace": process::pid_namespace(),
