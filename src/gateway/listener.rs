@@ -119,7 +119,7 @@ mod tests {
     fn our_own_listener_is_found_and_another_process_has_none_there() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
-        assert_eq!(address(crate::process::own(), at.port()), Some(at));
+        assert_eq!(address(crate::process::own_pid(), at.port()), Some(at));
         assert_eq!(address(1, at.port()), None);
     }
 }

@@ -226,7 +226,7 @@ fn keep(file: OwnedFd, profile: &Profile, shown: &str) -> Result<OwnedFd> {
     let failed = |e: Errno| Error::system("write", shown, e);
     let stat = process::own_stat();
     let text = json!({
-        "pid": process::own(),
+        "pid": process::own_pid(),
         "start_time": stat.map(|s| s.start_time),
         "parent": stat.map(|s| s.parent),
         "pid_namespace": process::pid_namespace(),
