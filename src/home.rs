@@ -105,7 +105,7 @@ impl Home {
                         }
                     }
                 }
-                Err(Errno::NOENT) => {}
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
                 Err(errno) => return Err(unreadable(errno)),
             }
             scan.profiles.sort();
@@ -122,6 +122,13 @@ pub struct Scan {
     pub profiles: Vec<Profile>,
     /// Directories with a SOUL.md whose names are not for profiles. Untrusted text.
     pub odd: Vec<String>,
+}
+
+impl Scan {
+    /// What is known where `profiles` cannot be listed: the home itself is a profile.
+    pub fn unlisted() -> Scan {
+        Scan { profiles: vec![Profile::default_profile()], odd: Vec::new() }
+    }
 }
 
 /// Why such a name is not a profile's.
@@ -147,12 +154,12 @@ fn has_marker(profiles: &OwnedFd, name: &CStr) -> bool {
     rustix::fs::openat(profiles, name, flags, Mode::empty()).is_ok_and(|dir| marker(&dir).unwrap_or(false))
 }
 
-/// Has this directory a SOUL.md? A regular file, or a link that the user made: it is only looked at, never opened, because
+/// Has this directory a SOUL.md? A regular file, or the user's link to one: it is only looked at, never opened, because
 /// root may have left it 0600. An error where that cannot be told.
 pub fn marker(dir: &OwnedFd) -> rustix::io::Result<bool> {
-    match rustix::fs::statat(dir, MARKER, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink)),
-        Err(Errno::NOENT) => Ok(false),
+    match rustix::fs::statat(dir, MARKER, AtFlags::empty()) {
+        Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
         Err(errno) => Err(errno),
     }
 }
