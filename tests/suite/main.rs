@@ -22,7 +22,7 @@ mod names;
 /// Slots: published, updated, retired, healed, and closed to the runtime account.
 mod slots;
 
-/// start, stop, restart, list; the intent; holds.
-mod lifecycle;
 /// Our decision at boot beside that of the Python reconciler.
 mod differential;
+/// start, stop, restart, list; the intent; holds.
+mod lifecycle;
