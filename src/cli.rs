@@ -211,8 +211,8 @@ impl Deadline {
     #[must_use]
     pub fn or_after_ms(self, ms: u64) -> Deadline {
         match self.left(Duration::from_millis(ms)) {
-            Some(left) if left < Duration::from_millis(ms) => self,
-            _ => Deadline::after_ms(ms.max(1)),
+            Some(left) if left >= Duration::from_millis(ms) => Deadline::after_ms(ms.max(1)),
+            _ => self,
         }
     }
 
@@ -298,6 +298,15 @@ mod tests {
             assert_eq!(error.exit, Exit::Usage);
             assert!(error.text.starts_with(&format!("invalid timeout \"{text}\": ")), "{}", error.text);
         }
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_is_the_earlier_one() {
+        let passed = Deadline { at: Some(Instant::now()), ms: 300 };
+        assert!(passed.or_after_ms(5000).passed());
+        assert_eq!(Deadline::after_ms(0).or_after_ms(5000).ms, 5000);
+        assert_eq!(Deadline::after_ms(60_000).or_after_ms(5000).ms, 5000);
+        assert_eq!(Deadline::after_ms(5000).or_after_ms(60_000).ms, 5000);
     }
 
     #[test]

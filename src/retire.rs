@@ -80,7 +80,7 @@ impl Retired {
             if self.wait(deadline.or_after_ms(STUBBORN_MS)).is_err() {
                 let logger = self.path.join("log");
                 // Its service is gone, so nothing can come any more that it would still have to write.
-                if !supervise::is_held(&self.path) && supervise::is_held(&logger) {
+                if !deadline.passed() && !supervise::is_held(&self.path) && supervise::is_held(&logger) {
                     let _ = s6::svc("-k", &logger);
                 }
                 self.wait(deadline).map_err(|e| {
@@ -114,7 +114,8 @@ impl Retired {
 /// 99 if the gateway or a supervisor outlived the deadline; the slot is out of sight all the same.
 pub fn retire(scandir: &Scandir, profile: &Profile, deadline: Deadline, log: &dyn Log) -> Result<()> {
     let down = bring_down(&scandir.slot(profile), deadline);
-    let lock = scandir.lock(deadline.or_after_ms(STUBBORN_MS))?;
+    // Out of sight in any case, so that the name is free: the lock is never held for long.
+    let lock = scandir.lock(Deadline::after_ms(STUBBORN_MS))?;
     let retired = hide(scandir, &lock, profile)?;
     drop(lock);
     let_go(scandir)?;

@@ -458,7 +458,10 @@ fn boots_as(tree: &Tree, command: &str, before: &str) -> Ran {
     let wrapper = tree.script("main-wrapper.sh", "#!/bin/sh\n");
     let init = tree.script(
         "init",
-        &format!("#!/bin/sh\n{before}\nsh -c 'sleep 1000; :' rc.init top {wrapper} {command} &\nsleep 0.01\nhermes-reconcile-all -n\n"),
+        &format!(
+            "#!/bin/sh\n{before}\nsh -c 'sleep 1000; :' rc.init top {wrapper} {command} &\n\
+             until grep -q rc.init /proc/$!/cmdline; do :; done\nhermes-reconcile-all -n\n"
+        ),
     );
     tree.tool("unshare").args(["--pid", "--fork", "--mount-proc", "--kill-child", &init]).run()
 }
@@ -479,7 +482,8 @@ fn the_dashboards_container_owns_no_gateways() {
     // A process of that name that somebody else runs says nothing (G2).
     let uid = tree.uid;
     let fake = format!(
-        "setpriv --reuid {uid} --regid {uid} --clear-groups sh -c 'sleep 1000; :' x main-wrapper.sh dashboard &"
+        "setpriv --reuid {uid} --regid {uid} --clear-groups sh -c 'sleep 1000; :' x main-wrapper.sh dashboard &\n\
+         until [ \"$(stat -c %u /proc/$!)\" = {uid} ] && grep -q '^sh' /proc/$!/cmdline; do :; done"
     );
     boots_as(&tree, "", &fake).is(0, &owns, "");
 }

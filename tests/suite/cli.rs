@@ -134,7 +134,7 @@ fn options_may_stand_behind_operands() {
     for arguments in [["-q", "coder"], ["coder", "-q"]] {
         tree.tool("hermes-svc-status").args(arguments).run().is(102, "", "hermes-svc-status: fatal: no s6-svscan *\n");
     }
-    tree.tool("hermes-svc-start").args(["coder", "--help"]).run().is(0, "usage: *", "").lines();
+    tree.tool("hermes-svc-start").args(["coder", "--help"]).run().is(0, "usage: **", "");
 }
 
 #[test]

@@ -22,7 +22,20 @@ mod names;
 /// Slots: published, updated, retired, healed, and closed to the runtime account.
 mod slots;
 
-/// Our decision at boot beside that of the Python reconciler.
-mod differential;
 /// start, stop, restart, list; the intent; holds.
 mod lifecycle;
+
+/// What s6 says beside what was intended; who supervises.
+mod status;
+
+/// One profile, at any time.
+mod reconcile_one;
+
+/// The tools in scripts, as users write them.
+mod chaining;
+
+/// Bad input, each with its code and its one line.
+mod bad_input;
+
+/// Our decision at boot beside that of the Python reconciler.
+mod differential;

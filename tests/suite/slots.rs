@@ -853,6 +853,7 @@ while read -r kind path; do
       ;;
   esac
 done
+exit 0
 "#;
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// Everything below some directories at one moment: kind, mode, owner, group, and a file's bytes or a link's target. The
-/// tools' lock files, empty and kept for good, are left out, and so is what s6-supervise and the logger write by themselves.
+/// tools' lock files, empty and kept for good, are left out, and so is what s6's own programs write by themselves.
 pub struct Snapshot {
     dirs: Vec<PathBuf>,
     /// By path relative to its directory.
@@ -43,7 +43,8 @@ fn walk(dir: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
         let path = entry.path();
         let shown = format!("{prefix}{name}");
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
-        if name.starts_with(".hermes-s6.") && name.ends_with(".lock") && meta.len() == 0 {
+        let lock = name.starts_with(".hermes-s6.") && name.ends_with(".lock") && meta.len() == 0;
+        if lock || name.starts_with("ftrig1:@") {
             continue;
         }
         let kind = meta.file_type();
