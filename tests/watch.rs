@@ -476,8 +476,7 @@ fn names_without_end_and_directories_that_are_swapped_do_not_end_it() {
     let volume = Volume::new();
     let mut watch = Watch::start(&volume, &["-i", "50"], NOTE);
     let names = "n=0; while ! test -e ../stop; do n=$((n+1)); mkdir profiles/x$n; touch profiles/x$n/SOUL.md; test $((n % 9)) != 0 || sleep 0.1; rm -r profiles/x$n; done 2>/dev/null";
-    let swaps =
-        "while ! test -e ../stop; do mv profiles aside; ln -s /etc profiles; rm profiles; mv -T aside profiles; sleep 0.2; done";
+    let swaps = "while ! test -e ../stop; do mv profiles aside; ln -s /etc profiles; rm profiles; mv -T aside profiles; sleep 0.2; done";
     let mut mischief = [as_account(names, &volume), as_account(swaps, &volume)];
     std::thread::sleep(Duration::from_secs(2));
     fs::write(volume.outside("stop"), "").unwrap();
