@@ -63,15 +63,15 @@ fn what_will_never_work_is_78_and_says_what_to_do() {
         ),
         (
             &["-H", "/nowhere/at/all", "coder"],
-            "unable to open /nowhere/at/all: No such file or directory: mount the volume there, or set HERMES_HOME or -H \
-             to where it is"
+            "unable to open /nowhere/at/all: No such file or directory: have the volume mounted there and owned by the \
+             account, or set HERMES_HOME or -H"
                 .to_string(),
         ),
         (
             &["-c", "/nowhere/at/all", "coder"],
             "no such environment directory: /nowhere/at/all: correct -c or leave it out".to_string(),
         ),
-        (&["-c", &open, "coder"], format!("unable to trust {open}: others than root can write in it")),
+        (&["-c", &open, "coder"], format!("unable to trust {open}: others than root can write in it: chown it to root, chmod go-w")),
     ];
     for (arguments, text) in cases {
         let fatal = format!("hermes-run-gateway: fatal: {text}\n");
@@ -198,6 +198,41 @@ fn an_env_directory_is_a_slots_only_if_nobody_else_can_write_there() {
     }
     fs::remove_dir(slot.join("supervise")).unwrap();
     assert_eq!(run(), ("x=\n".to_string(), String::new()), "not a slot: no business of ours");
+}
+
+#[test]
+fn the_gateway_gets_the_port_that_port_alloc_prints_unless_the_profile_or_its_slot_says_otherwise() {
+    let ground = Ground::new();
+    let seen = |arguments: &[&str], place: &Path| {
+        let mut command = ground.command(TOOL);
+        let show = ["coder", "sh", "-c", "echo \"${API_SERVER_PORT-none}\""];
+        // A person's, or the container's: a named profile has no part in it.
+        command.args(arguments).args(show).env("API_SERVER_PORT", "8642").current_dir(place);
+        let output = command.output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let port = |text: &str| (format!("{text}\n"), String::new());
+    let (code, printed, _) = ground.run("hermes-port-alloc", &["coder"]);
+    assert_eq!((code, printed), (0, format!("{}\n", ground.port)));
+    assert_eq!(seen(&[], &ground.dir), port(&ground.port.to_string()));
+    assert_eq!(seen(&["-P"], &ground.dir), port("none"));
+    let slot = slot(&ground, &[("API_SERVER_PORT", "7777")]);
+    assert_eq!(seen(&[], &slot), port("7777"));
+    ground.give("coder", ".env", "API_SERVER_ENABLED=true\nAPI_SERVER_PORT=7778\n");
+    assert_eq!(seen(&[], &ground.dir), port("none"), "its .env says it");
+
+    // The one port of the range is coder's for good; nothing is left for a second profile, and that is no reason to refuse.
+    ground.profile("writer");
+    let (code, out, err) = ground.run(TOOL, &["writer", "sh", "-c", "echo \"${API_SERVER_PORT-none}\""]);
+    let text = format!("no port for writer: every port of {0}-{0} is taken", ground.port);
+    assert_eq!((code, out.as_str(), err), (0, "none\n", format!("hermes-run-gateway: warning: {text}\n")));
+
+    ground.give("writer", ".env", "API_SERVER_ENABLED=true\nAPI_SERVER_PORT=7778\n");
+    let (code, out, err) = ground.run(TOOL, &["writer", "true"]);
+    let profiles = ground.home().join("profiles").display().to_string();
+    let text =
+        format!("port 7778 is pinned twice: by writer ({profiles}/writer/.env) and by coder ({profiles}/coder/.env)");
+    assert_eq!((code, out.as_str(), err), (78, "", format!("hermes-run-gateway: fatal: {text}: correct it\n")));
 }
 
 #[test]

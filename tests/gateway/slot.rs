@@ -54,6 +54,48 @@ fn children(ground: &Ground, name: &str) -> Vec<i32> {
 }
 
 #[test]
+fn a_gateway_with_an_api_server_is_ready_when_that_answers_and_nobody_elses_passes_for_it() {
+    let mut ground = Ground::new();
+    ground.give("coder", ".env", "API_SERVER_ENABLED=true\nAPI_SERVER_KEY=0123456789abcdef0123456789abcdef\n");
+    let serve = "exec python3 -m http.server --bind 127.0.0.1 --directory \"$dir\" \"$API_SERVER_PORT\"";
+    ground.give("coder", "mode", &format!("state\nwhile [ ! -e \"$dir/go\" ]; do sleep 0.05; done\n{serve}\n"));
+    // Somebody else's server, on the same port and in perfect health.
+    let listener = std::net::TcpListener::bind(("127.0.0.1", ground.port)).unwrap();
+    let slot = ground.slot("coder");
+    ground.svscan();
+    let state = ground.profile_dir("coder").join("gateway_state.json");
+    until("the state file", || state.exists().then_some(()));
+    let scandir = ground.dir.join("scandir").display().to_string();
+    let ask = || ground.run("hermes-gateway-ready", &["-v", "-s", &scandir, "coder"]);
+    let no = |why: String| (1, String::new(), format!("hermes-gateway-ready: info: coder is not ready: {why}\n"));
+    assert_eq!(ask(), no(format!("pid {} does not listen on port {}", svstat(&slot, "pid"), ground.port)));
+    drop(listener);
+    ground.give("coder", "go", "");
+    until("another reason", || {
+        (ask() == no(format!("127.0.0.1:{} answers 404 to GET /health", ground.port))).then_some(())
+    });
+    assert_eq!(svstat(&slot, STATE), "true true true false");
+    ground.give("coder", "health", "ok");
+    until_svstat(&slot, STATE, "true true true true");
+    assert_eq!(ask(), (0, String::new(), String::new()));
+}
+
+#[test]
+fn a_retired_or_unsupervised_slot_is_not_ready() {
+    let ground = Ground::new();
+    let scandir = ground.dir.join("scandir").display().to_string();
+    let expected = "hermes-gateway-ready: info: coder is not ready: s6 has no process of it\n";
+    assert_eq!(
+        ground.run("hermes-gateway-ready", &["-v", "-s", &scandir, "coder"]),
+        (1, String::new(), expected.to_string())
+    );
+    assert_eq!(ground.run("hermes-gateway-ready", &["-s", &scandir, "coder"]), (1, String::new(), String::new()));
+    for arguments in [&[][..], &["coder", "writer"], &["-z", "coder"]] {
+        assert_eq!(ground.run("hermes-gateway-ready", arguments).0, 100);
+    }
+}
+
+#[test]
 fn default_is_run_without_p() {
     let mut ground = Ground::new();
     let slot = ground.slot("default");
