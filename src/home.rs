@@ -148,7 +148,11 @@ fn has_marker(profiles: &OwnedFd, name: &CStr) -> bool {
 }
 
 /// A regular file, or a link that the user made: it is only looked at, never opened, because root may have left it 0600.
+/// A directory that we may not look into (root made it, 0700) passes for a profile: it must be named as one that fails, and
+/// not be taken for one that is gone, whose slot would be retired.
 fn is_marker(dir: &OwnedFd, name: &str) -> bool {
-    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink))
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink),
+        Err(errno) => errno == Errno::ACCESS,
+    }
 }

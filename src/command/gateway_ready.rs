@@ -6,6 +6,7 @@ use crate::gateway::place::{Place, Wishes};
 use crate::home::{Home, profile_dir};
 use crate::message::Log;
 use crate::profile::Profile;
+use crate::scandir::Scandir;
 use crate::state::State;
 use crate::{process, s6};
 use std::process::ExitCode;
@@ -48,14 +49,15 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
 type Answer = std::result::Result<(), String>;
 
 fn ready(args: &Args, profile: &Profile, log: &dyn Log) -> Result<Answer> {
-    let slot = args.scandir().join(profile.slot());
-    let Some(pid) = s6::svstat(&slot)?.and_then(|stat| stat.pid) else {
+    let place = Place::find(&Wishes { home: args.home_option(), ..Wishes::default() }, log)?;
+    let home = Home::open_as(&place.home, place.account.clone())?;
+    home.require(profile)?;
+    let scandir = Scandir::open(&args.scandir())?;
+    let Some(pid) = s6::svstat(&scandir.slot(profile))?.and_then(|stat| stat.pid) else {
         return Ok(Err("s6 has no process of it".to_string()));
     };
-    let place = Place::find(&Wishes { home: args.home_option(), ..Wishes::default() }, log)?;
     // All that follows, the request included, has the account's rights.
     place.account.become_for_good()?;
-    let home = Home::open_as(&place.home, place.account.clone())?;
     let state = home.act(|root| {
         let dir =
             profile_dir(root, profile).map_err(|e| crate::exit::Error::system("open", home.shown(profile, ""), e))?;

@@ -350,7 +350,7 @@ const FATAL: &[Fatal] = &[
         drop(t.profile("odd").state("{}").directory("gateway.pid"))
     }),
     ("B7", "profiles is not ours", "PermissionError", false, |t| {
-        fs::set_permissions(t.home().join("profiles"), fs::Permissions::from_mode(0)).expect("mode");
+        fs::set_permissions(t.home().join("profiles"), fs::Permissions::from_mode(0o000)).expect("mode");
     }),
 ];
 
