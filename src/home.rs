@@ -151,7 +151,11 @@ pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Opti
 
 fn has_marker(profiles: &OwnedFd, name: &CStr) -> bool {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(profiles, name, flags, Mode::empty()).is_ok_and(|dir| marker(&dir).unwrap_or(false))
+    rustix::fs::openat(profiles, name, flags, Mode::empty()).is_ok_and(|dir| {
+        // One that we may not look into (root made it, 0700) passes: it must be named as one that fails, and not be taken
+        // for one that is gone, whose slot would be retired.
+        marker(&dir).unwrap_or_else(|errno| errno == Errno::ACCESS)
+    })
 }
 
 /// Has this directory a SOUL.md? A regular file, or the user's link to one: it is only looked at, never opened, because

@@ -65,8 +65,11 @@ impl Template {
             }
             let relative = if below.is_empty() { name } else { format!("{below}/{name}") };
             if geteuid().is_root() {
-                require_root_only(&path.canonicalize().map_err(|e| refused(&path, &cause(&e)))?)?;
                 require_root_only(&path)?;
+                // Whoever may write on the way to what a link leads to decides what it leads to.
+                let real = path.canonicalize().map_err(|e| refused(&path, &cause(&e)))?;
+                let depth = if entry.file_type().is_ok_and(|t| t.is_symlink()) { usize::MAX } else { 1 };
+                real.ancestors().take(depth).try_for_each(require_root_only)?;
             }
             // A link to a directory is a file here: a slot's own directories must be real.
             if entry.file_type().is_ok_and(|t| t.is_dir()) {

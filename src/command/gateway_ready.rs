@@ -7,6 +7,7 @@ use crate::gateway::place::{Place, Wishes};
 use crate::home::{Home, profile_dir};
 use crate::message::{Log as _, Silent};
 use crate::profile::Profile;
+use crate::scandir::Scandir;
 use crate::settings::{Inherited, Settings};
 use crate::state::State;
 use crate::{process, s6};
@@ -56,18 +57,19 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
 type Answer = std::result::Result<(), String>;
 
 fn ready(args: &Args, profile: &Profile) -> Result<Answer> {
-    let slot = args.scandir().join(profile.slot());
-    let Some(pid) = s6::svstat(&slot)?.and_then(|stat| stat.pid) else {
-        return Ok(Err("s6 has no process of it".to_string()));
-    };
     // s6-supervise's environment may hold nothing; what a person has set comes first all the same. Half a dozen questions
     // are no place for warnings: hermes-run-gateway has given them.
     let inherited = std::env::var_os("HERMES_HOME").filter(|home| !home.is_empty());
     let wishes = Wishes { home: args.home_option().or(inherited.as_deref()), ..Wishes::default() };
     let place = Place::find(&wishes, &Silent)?;
+    let home = Home::open_as(&place.home, place.account.clone())?;
+    home.require(profile)?;
+    let scandir = Scandir::open(&args.scandir())?;
+    let Some(pid) = s6::svstat(&scandir.slot(profile))?.and_then(|stat| stat.pid) else {
+        return Ok(Err("s6 has no process of it".to_string()));
+    };
     // All that follows, the request included, has the account's rights.
     place.account.become_for_good()?;
-    let home = Home::open_as(&place.home, place.account.clone())?;
     home.act(|root| {
         let dir = profile_dir(root, profile).map_err(|e| Error::system("open", home.shown(profile, ""), e))?;
         let state = dir.map_or(State::Absent, State::read);

@@ -230,7 +230,8 @@ pub fn up(scandir: &Scandir) -> Result<Vec<Profile>> {
 pub fn intended_up(home: &Home, log: &dyn Log) -> Result<Vec<Profile>> {
     let mut wanted = Vec::new();
     for profile in home.profiles(log)? {
-        if intent(home, &profile)?.0.starts() {
+        // What cannot be read is not left out: the order about it will say why it cannot be obeyed.
+        if intent(home, &profile).map_or(true, |(intent, _)| intent.starts()) {
             wanted.push(profile);
         }
     }

@@ -94,10 +94,24 @@ fn a_home_that_the_account_may_not_read_is_named() {
     // One directory that cannot be read harms itself alone (B7).
     tree.profile("writer").intent("running");
     set_mode(&tree.profile_dir("coder"), 0o000);
-    let ran = tree.tool("hermes-reconcile-all").run();
-    assert!(ran.stdout.contains("profile=writer prior_state=running action=started"), "{ran}");
-    assert!(ran.stderr.contains("coder"), "{ran}");
+    let stdout = "reconcile: profile=default * action=registered *\nreconcile: profile=coder * action=failed *\n\
+                  reconcile: profile=writer prior_state=running action=started *\nreconcile: done profiles=3 *failed=1 *\n";
+    let denied = "hermes-reconcile-all: warning: *profiles/coder*: Permission denied*\n";
+    tree.tool("hermes-reconcile-all").run().is(111, stdout, denied);
     tree.wait_up("writer");
+    set_mode(&tree.profile_dir("coder"), 0o755);
+    tree.tool("hermes-reconcile-all").run();
+    let pid = tree.wait_up("coder");
+    // And one that has a slot is not taken for one that is gone.
+    set_mode(&tree.profile_dir("coder"), 0o000);
+    tree.tool("hermes-reconcile-all").run().is(
+        111,
+        &stdout.replace("registered", "*").replace("started", "unchanged"),
+        denied,
+    );
+    assert_eq!(tree.gateway("coder"), Some(pid));
+    let ran = tree.tool("hermes-svc-start").arg("-a").run();
+    ran.is(111, "profile=writer action=unchanged\n", "hermes-svc-start: fatal: *profiles/coder*: Permission denied*\n");
     set_mode(&tree.profile_dir("coder"), 0o755);
 }
 
@@ -395,27 +409,18 @@ fn two_profiles_that_pin_one_port_are_both_named() {
 // The volume itself.
 
 #[test]
-fn a_read_only_or_full_volume_does_not_keep_a_slot_from_being_registered() {
+fn on_a_read_only_or_full_volume_a_port_that_cannot_be_recorded_is_not_promised() {
     crate::needs_root!();
     let tree = Tree::up();
     tree.profile("coder");
     let ran = tree.on_read_only_volume("exec hermes-svc-register coder");
-    let ran = ran.is(0, "profile=coder action=registered port=9530\n", "**");
-    assert!(
-        ran.stderr
-            .lines()
-            .all(|l| l.starts_with("hermes-svc-register: warning: ") && l.ends_with(": Read-only file system")),
-        "{ran}"
-    );
+    ran.is(111, "", "hermes-svc-register: fatal: *: Read-only file system\n");
     let setup = "mkdir -p $HERMES_HOME/profiles/writer; : > $HERMES_HOME/profiles/writer/SOUL.md";
-    let ran = tree.on_full_volume(setup, "exec hermes-svc-register writer");
-    let ran = ran.is(0, "profile=writer action=registered port=9685\n", "**");
-    assert!(
-        ran.stderr
-            .lines()
-            .all(|l| l.starts_with("hermes-svc-register: warning: ") && l.ends_with(": No space left on device")),
-        "{ran}"
-    );
+    let ran = tree.on_full_volume(setup, "hermes-svc-register writer; echo $?; ls -A $HERMES_HOME");
+    let ran = ran.is(0, "111\n**", "hermes-svc-register: fatal: *: No space left on device\n");
+    let left: Vec<&str> = ran.lines()[1..].iter().copied().filter(|n| !n.ends_with(".lock")).collect();
+    assert_eq!(left, ["fill", "profiles"], "no half a file");
+    assert_eq!((tree.slots(), tree.leftovers()), (vec![], vec![]));
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn the_table_is_for_people() {
     let rows: Vec<Vec<&str>> = ran.lines().iter().map(|l| l.split_whitespace().collect()).collect();
     assert_eq!((ran.code, ran.stderr.as_str(), rows.len()), (0, "", 6), "{ran}");
     assert_eq!(ran.lines()[0], format!("Manager: s6 (scandir {})", tree.scandir().display()));
-    assert_eq!(rows[1], ["profile", "state", "pid", "uptime", "ready", "intent", "port", "note"], "{ran}");
+    let titles: Vec<String> = rows[1].iter().map(|word| word.to_lowercase()).collect();
+    assert_eq!(titles, ["profile", "state", "pid", "uptime", "ready", "intent", "port", "note"], "{ran}");
     let pid = tree.gateway("coder").expect("up").to_string();
     for (row, start, intent) in [
         (&rows[2], vec!["default", "down", "-", "-"], "none"),
