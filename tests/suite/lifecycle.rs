@@ -252,7 +252,8 @@ fn stop_says_what_it_waited_for_and_for_how_long() {
     tree.profile("coder").stand_in("drain_ms=20000\n");
     start(&tree, &["coder"]);
     let pid = tree.wait_up("coder");
-    stop(&tree, &["-w", "-t", "300", "coder"]).fails(99, "timed out after 300 ms waiting for *coder*draining");
+    stop(&tree, &["-w", "-t", "300", "coder"])
+        .fails(99, "timed out after 300 ms waiting for *coder*draining, and starts again *");
     assert!(start_time(pid).is_some(), "only the waiting has ended");
     assert_eq!(desired(&tree, "coder").as_deref(), Some("stopped"));
     let row = tree.tool("hermes-svc-status").args(["-j", "coder"]).run();
@@ -324,7 +325,8 @@ fn restart_waits_for_the_drain_and_says_so_when_it_takes_too_long() {
     tree.profile("coder").stand_in("drain_ms=20000\n");
     start(&tree, &["coder"]);
     let old = tree.wait_up("coder");
-    restart(&tree, &["-t", "300", "coder"]).fails(99, "timed out after 300 ms waiting for *coder*draining");
+    restart(&tree, &["-t", "300", "coder"])
+        .fails(99, "timed out after 300 ms waiting for *coder*draining, and starts again *");
     assert_eq!(tree.gateway("coder"), Some(old));
     assert_eq!(desired(&tree, "coder").as_deref(), Some("running"));
 }
@@ -707,26 +709,14 @@ fn what_cannot_be_recorded_is_not_done() {
     let tree = running(&["coder"]);
     let pid = tree.wait_up("coder");
     let before = tree.profile("coder").read("gateway_state.json");
-    for tool in ["hermes-svc-stop", "hermes-svc-restart"] {
-        let ran = tree.on_read_only_volume(&format!("exec {tool} coder"));
-        let last = ran.stderr.lines().last().unwrap_or_default().to_string();
-        assert_eq!((ran.code, ran.stdout.as_str()), (111, ""), "{ran}");
-        assert!(
-            last.starts_with(&format!("{tool}: fatal: unable to write ")) && last.ends_with(": Read-only file system"),
-            "{ran}"
-        );
-    }
+    let ran = tree.on_read_only_volume("exec hermes-svc-stop coder");
+    ran.is(111, "", "hermes-svc-stop: fatal: unable to write *: Read-only file system; *\n");
     assert_eq!(tree.gateway("coder"), Some(pid));
 
     let setup = "mkdir -p $HERMES_HOME/profiles/coder; : > $HERMES_HOME/profiles/coder/SOUL.md; printf '{\"desired_state\":\"running\",\"x\":1}' > $HERMES_HOME/profiles/coder/gateway_state.json";
     let ran = tree.on_full_volume(setup, "hermes-svc-stop coder; echo $?; cat $HERMES_HOME/profiles/coder/gateway_state.json; ls -A $HERMES_HOME/profiles/coder | grep state");
     let stdout = "111\n{\"desired_state\":\"running\",\"x\":1}gateway_state.json\n";
-    let ran = ran.is(0, stdout, "**");
-    let last = ran.stderr.lines().last().unwrap_or_default();
-    assert!(
-        last.starts_with("hermes-svc-stop: fatal: unable to write ") && last.ends_with(": No space left on device"),
-        "{ran}"
-    );
+    ran.is(0, stdout, "hermes-svc-stop: fatal: unable to write *: No space left on device; *\n");
     assert_eq!(tree.gateway("coder"), Some(pid));
     assert_eq!(tree.profile("coder").read("gateway_state.json"), before);
 }

@@ -278,8 +278,9 @@ fn follow_prints_each_change() {
     wait_until("the first look", || seen("down"));
     tree.tool("hermes-svc-start").arg("coder").run();
     wait_until("up", || seen("up"));
+    let pid = tree.wait_up("coder");
     tree.profile("coder").stand_in("exit_at_start=78\n");
-    kill(tree.wait_up("coder"), Signal::KILL);
+    kill(pid, Signal::KILL);
     wait_until("held", || seen("held"));
     following.kill().expect("kill");
     following.wait().expect("wait");
