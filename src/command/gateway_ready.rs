@@ -1,7 +1,7 @@
 //! `hermes-gateway-ready`: what a slot's `data/check` asks.
 
 use crate::cli::{self, Args, Item, Stop, Tool};
-use crate::exit::{Exit, Result};
+use crate::exit::{Error, Exit, Result};
 use crate::gateway::place::{Place, Wishes};
 use crate::home::{Home, profile_dir};
 use crate::message::Log;
@@ -49,7 +49,9 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
 type Answer = std::result::Result<(), String>;
 
 fn ready(args: &Args, profile: &Profile, log: &dyn Log) -> Result<Answer> {
-    let place = Place::find(&Wishes { home: args.home_option(), ..Wishes::default() }, log)?;
+    // 78 is run-gateway's word to `finish`, and nobody's else.
+    let place = Place::find(&Wishes { home: args.home_option(), ..Wishes::default() }, log)
+        .map_err(|e| Error::new(if e.exit == Exit::Config { Exit::System } else { e.exit }, e.text))?;
     let home = Home::open_as(&place.home, place.account.clone())?;
     home.require(profile)?;
     let scandir = Scandir::open(&args.scandir())?;
@@ -59,8 +61,7 @@ fn ready(args: &Args, profile: &Profile, log: &dyn Log) -> Result<Answer> {
     // All that follows, the request included, has the account's rights.
     place.account.become_for_good()?;
     let state = home.act(|root| {
-        let dir =
-            profile_dir(root, profile).map_err(|e| crate::exit::Error::system("open", home.shown(profile, ""), e))?;
+        let dir = profile_dir(root, profile).map_err(|e| Error::system("open", home.shown(profile, ""), e))?;
         Ok(dir.map_or(State::Absent, State::read))
     })?;
     Ok(says_running(&state, pid))

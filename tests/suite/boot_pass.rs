@@ -132,7 +132,7 @@ fn a_deleted_profile_loses_its_slot_and_its_gateway() {
     pass(&tree);
     let (coder, writer) = (tree.wait_up("coder"), tree.wait_up("writer"));
     let supervisor = tree.supervisor(&tree.slot("coder")).expect("a supervisor");
-    fs::remove_dir_all(&profile.dir).expect("rm -r");
+    tree.delete_profile("coder");
 
     let stdout = line("default", "none", "unchanged")
         + &line("writer", "running", "unchanged")
@@ -310,7 +310,7 @@ fn a_dry_run_prints_the_same_and_changes_nothing() {
 
     // And of a slot that would go.
     tree.wait_up("coder");
-    fs::remove_dir_all(tree.profile_dir("coder")).expect("rm -r");
+    tree.delete_profile("coder");
     let before = snapshot(&[&tree.home(), &tree.scandir()]);
     let ran = tree.tool("hermes-reconcile-all").arg("-n").run();
     ran.is(

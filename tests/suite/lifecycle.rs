@@ -263,7 +263,7 @@ fn stop_says_what_it_waited_for_and_for_how_long() {
 fn stop_works_on_a_slot_that_outlived_its_profile() {
     let tree = running(&["coder"]);
     let pid = tree.wait_up("coder");
-    fs::remove_dir_all(tree.profile_dir("coder")).expect("rm -r");
+    tree.delete_profile("coder");
     stop(&tree, &["-w", "coder"]).is(0, "profile=coder action=stopped\n", "");
     assert_eq!(start_time(pid), None);
     assert!(!tree.profile_dir("coder").exists(), "nothing brings it back (B5)");

@@ -403,7 +403,7 @@ fn unregister_keeps_the_port_where_asked() {
 fn unregister_needs_no_profile() {
     let tree = Tree::up();
     register(&tree, "coder");
-    fs::remove_dir_all(tree.profile_dir("coder")).expect("rm -r");
+    tree.delete_profile("coder");
     tree.tool("hermes-svc-unregister").arg("coder").run().is(0, "profile=coder action=unregistered\n", "");
     tree.tool("hermes-svc-unregister").arg("never-was").run().is(0, "profile=never-was action=absent\n", "");
     assert_eq!((tree.slots(), tree.leftovers()), (NONE, NONE));

@@ -110,6 +110,16 @@ impl Tree {
         Profile::new(self, name)
     }
 
+    /// `rm -r` of a profile, however much its gateway is writing there.
+    #[track_caller]
+    pub fn delete_profile(&self, name: &str) {
+        let dir = self.profile_dir(name);
+        wait_until("the profile to be deleted", || {
+            let _ = fs::remove_dir_all(&dir);
+            !dir.exists()
+        });
+    }
+
     /// `bin:system`.
     pub fn path(&self) -> String {
         format!("{}:{SYSTEM_PATH}", self.bin().display())
