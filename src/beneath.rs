@@ -76,7 +76,8 @@ pub fn read(dir: impl AsFd, path: &str, limit: usize) -> Content {
         FileType::Fifo => return Content::Unfit("a FIFO".to_string()),
         _ => return Content::Unfit("not a regular file".to_string()),
     }
-    let mut bytes = Vec::new();
+    // Room for all of it and the end: two reads, where an empty buffer would be felt out in many.
+    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(limit) + 1);
     match File::from(fd).take(limit as u64 + 1).read_to_end(&mut bytes) {
         Ok(read) if read > limit => Content::Unfit(format!("over {limit} bytes long")),
         Ok(_) => Content::Bytes(bytes),

@@ -63,7 +63,7 @@ pub const JSON: Opt = flag('j', "json", "one JSON object a line");
 pub const TIMEOUT: Opt = valued('t', "timeout", "ms", "one deadline for the whole command, in milliseconds; 0 = none");
 /// `-c envdir`
 pub const ENVDIR: Opt =
-    valued('c', "envdir", "envdir", "the container's variables, else /run/s6/container_environment");
+    valued('c', "container-env", "envdir", "the container's variables, else /run/s6/container_environment");
 /// `-u user`
 pub const USER: Opt =
     valued('u', "user", "user", "the account to become, else $HERMES_USER, else hermes, else the home's owner");

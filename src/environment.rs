@@ -4,7 +4,7 @@
 //! file a variable, and its `with-contenv` reads them with `s6-envdir -Lf`. This does the same, in the same process.
 
 use crate::beneath::{self, Content};
-use crate::exit::{Error, Result};
+use crate::exit::{Error, Exit, Result};
 use crate::message::Log;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -65,6 +65,11 @@ impl Environment {
         self.apply(changes);
     }
 
+    /// Did the slot's own directory say something of it?
+    pub fn is_explicit(&self, name: &str) -> bool {
+        self.explicit.contains(OsStr::new(name))
+    }
+
     /// Drop what `unwanted` names, except what the slot gave. The names of what went, sorted.
     pub fn drop_unless_explicit(&mut self, unwanted: impl Fn(&OsStr) -> bool) -> Vec<OsString> {
         let gone = |name: &&OsString| !self.explicit.contains(*name) && unwanted(name);
@@ -94,10 +99,11 @@ pub fn read_trusted(path: &Path, log: &dyn Log) -> Result<Option<Changes>> {
         Err(errno) => return Err(Error::system("open", path.display(), errno)),
     };
     if !is_trusted(&dir).map_err(|e| Error::system("read", path.display(), e))? {
-        return Err(Error::new(
-            crate::exit::Exit::System,
-            format!("unable to trust {}: others than root can write in it", path.display()),
-        ));
+        let text = format!(
+            "unable to trust {}: others than root can write in it: chown it to root, chmod go-w",
+            path.display()
+        );
+        return Err(Error::new(Exit::System, text));
     }
     read(&dir, &path.display().to_string(), log).map(Some)
 }

@@ -105,7 +105,7 @@ impl Home {
                         }
                     }
                 }
-                Err(Errno::NOENT) => {}
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
                 Err(errno) => return Err(unreadable(errno)),
             }
             scan.profiles.sort();
@@ -124,6 +124,13 @@ pub struct Scan {
     pub odd: Vec<String>,
 }
 
+impl Scan {
+    /// What is known where `profiles` cannot be listed: the home itself is a profile.
+    pub fn unlisted() -> Scan {
+        Scan { profiles: vec![Profile::default_profile()], odd: Vec::new() }
+    }
+}
+
 /// Why such a name is not a profile's.
 pub fn odd_name(name: &str) -> &'static str {
     if name == "default" { "reserved" } else { "invalid" }
@@ -136,7 +143,7 @@ pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Opti
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
         Err(errno) => return Err(errno),
     };
-    if profile.is_default() || is_marker(&dir, MARKER) {
+    if profile.is_default() || marker(&dir)? {
         return Ok(Some(dir));
     }
     Ok(None)
@@ -144,15 +151,19 @@ pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Opti
 
 fn has_marker(profiles: &OwnedFd, name: &CStr) -> bool {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(profiles, name, flags, Mode::empty()).is_ok_and(|dir| is_marker(&dir, MARKER))
+    rustix::fs::openat(profiles, name, flags, Mode::empty()).is_ok_and(|dir| {
+        // One that we may not look into (root made it, 0700) passes: it must be named as one that fails, and not be taken
+        // for one that is gone, whose slot would be retired.
+        marker(&dir).unwrap_or_else(|errno| errno == Errno::ACCESS)
+    })
 }
 
-/// A regular file, or a link that the user made: it is only looked at, never opened, because root may have left it 0600.
-/// A directory that we may not look into (root made it, 0700) passes for a profile: it must be named as one that fails, and
-/// not be taken for one that is gone, whose slot would be retired.
-fn is_marker(dir: &OwnedFd, name: &str) -> bool {
-    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink),
-        Err(errno) => errno == Errno::ACCESS,
+/// Has this directory a SOUL.md? A regular file, or the user's link to one: it is only looked at, never opened, because
+/// root may have left it 0600. An error where that cannot be told.
+pub fn marker(dir: &OwnedFd) -> rustix::io::Result<bool> {
+    match rustix::fs::statat(dir, MARKER, AtFlags::empty()) {
+        Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }

@@ -40,3 +40,4 @@ pub mod process;
 pub mod reconcile;
 pub mod settings;
 pub mod status;
+pub mod watch;

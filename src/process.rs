@@ -26,7 +26,7 @@ pub fn name(pid: i32) -> Option<String> {
 }
 
 /// Ourselves, also where the `/proc` that is mounted is another pid namespace's.
-pub fn own() -> Option<Stat> {
+pub fn own_stat() -> Option<Stat> {
     parse(&std::fs::read("/proc/self/stat").ok()?)
 }
 

@@ -2,14 +2,22 @@
 
 use crate::cli::{self, Args, Item, Stop, Tool};
 use crate::exit::{Error, Exit, Result};
+use crate::gateway::listener;
 use crate::gateway::place::{Place, Wishes};
 use crate::home::{Home, profile_dir};
-use crate::message::Log;
+use crate::message::{Log as _, Silent};
 use crate::profile::Profile;
 use crate::scandir::Scandir;
+use crate::settings::{Inherited, Settings};
 use crate::state::State;
 use crate::{process, s6};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
+
+/// Where Hermes Agent's API server listens if nothing says where.
+const DEFAULT_PORT: u16 = 8642;
 
 /// The tool.
 pub static TOOL: Tool = Tool {
@@ -36,7 +44,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     }
     let profile = Profile::parse(&name.ok_or(Stop::Usage)?)?;
     let log = args.log();
-    match ready(args, &profile, &log)? {
+    match ready(args, &profile)? {
         Ok(()) => Ok(Exit::Done),
         Err(why) => {
             log.info(&format!("{profile} is not ready: {why}"));
@@ -48,9 +56,13 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
 /// Ready, or why not.
 type Answer = std::result::Result<(), String>;
 
-fn ready(args: &Args, profile: &Profile, log: &dyn Log) -> Result<Answer> {
-    // 78 is run-gateway's word to `finish`, and nobody's else.
-    let place = Place::find(&Wishes { home: args.home_option(), ..Wishes::default() }, log)
+fn ready(args: &Args, profile: &Profile) -> Result<Answer> {
+    // s6-supervise's environment may hold nothing; what a person has set comes first all the same. Half a dozen questions
+    // are no place for warnings: hermes-run-gateway has given them.
+    let inherited = std::env::var_os("HERMES_HOME").filter(|home| !home.is_empty());
+    let wishes = Wishes { home: args.home_option().or(inherited.as_deref()), ..Wishes::default() };
+    // 78 is run-gateway's word to `finish`, and nobody else's.
+    let place = Place::find(&wishes, &Silent)
         .map_err(|e| Error::new(if e.exit == Exit::Config { Exit::System } else { e.exit }, e.text))?;
     let home = Home::open_as(&place.home, place.account.clone())?;
     home.require(profile)?;
@@ -60,11 +72,11 @@ fn ready(args: &Args, profile: &Profile, log: &dyn Log) -> Result<Answer> {
     };
     // All that follows, the request included, has the account's rights.
     place.account.become_for_good()?;
-    let state = home.act(|root| {
+    home.act(|root| {
         let dir = profile_dir(root, profile).map_err(|e| Error::system("open", home.shown(profile, ""), e))?;
-        Ok(dir.map_or(State::Absent, State::read))
-    })?;
-    Ok(says_running(&state, pid))
+        let state = dir.map_or(State::Absent, State::read);
+        Ok(says_running(&state, pid).and_then(|()| answers(root, profile, pid)))
+    })
 }
 
 /// Does the state file name this very process as running? One that an earlier gateway left behind does not.
@@ -77,4 +89,28 @@ fn says_running(state: &State, pid: i32) -> Answer {
         Some("running" | "degraded") => Ok(()),
         other => Err(format!("its state is {}", other.unwrap_or("unknown"))),
     }
+}
+
+/// Where the API server is enabled: does it answer? What the gateway was started with decides, its own `.env` over that.
+fn answers(root: &OwnedFd, profile: &Profile, pid: i32) -> Answer {
+    let started_with = environment(pid).map_err(|e| format!("the environment of pid {pid} cannot be read: {e}"))?;
+    let exported = started_with.iter().find(|(name, _)| name == "API_SERVER_PORT").map(|(_, value)| value.clone());
+    let settings = Settings::read(root, profile, &Inherited::given(started_with));
+    if !settings.api_server {
+        return Ok(());
+    }
+    let exported = exported.and_then(|value| value.to_str()?.parse().ok());
+    let port = settings.pin.map(|pin| pin.port).or(exported).unwrap_or(DEFAULT_PORT);
+    let at = listener::address(pid, port).ok_or_else(|| format!("pid {pid} does not listen on port {port}"))?;
+    listener::is_healthy(at)
+}
+
+/// The environment that a process was started with.
+fn environment(pid: i32) -> std::io::Result<Vec<(OsString, OsString)>> {
+    let bytes = std::fs::read(format!("/proc/{pid}/environ"))?;
+    let pairs = bytes.split(|b| *b == 0).filter_map(|pair| {
+        let equals = pair.iter().position(|b| *b == b'=')?;
+        Some((OsStr::from_bytes(&pair[..equals]).into(), OsStr::from_bytes(&pair[equals + 1..]).into()))
+    });
+    Ok(pairs.collect())
 }

@@ -11,6 +11,7 @@ pub mod fix_attrs;
 pub mod gateway_ready;
 mod lifecycle;
 pub mod port_alloc;
+pub mod profile_watch;
 pub mod reconcile_all;
 pub mod reconcile_one;
 pub mod run_gateway;
@@ -32,6 +33,7 @@ pub const TOOLS: &[Named] = &[
     ("hermes-fix-attrs", fix_attrs::main),
     ("hermes-gateway-ready", gateway_ready::main),
     ("hermes-port-alloc", port_alloc::main),
+    ("hermes-profile-watch", profile_watch::main),
     ("hermes-reconcile-all", reconcile_all::main),
     ("hermes-reconcile-one", reconcile_one::main),
     ("hermes-run-gateway", run_gateway::main),

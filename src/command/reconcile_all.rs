@@ -66,12 +66,13 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
     let scandir = Scandir::open(&args.scandir())?;
     let log = args.log();
     let mut pass = Pass::new(&home, &scandir, &template, dry_run, Deadline::after_ms(ms), &log)?;
-    let lines = pass.all()?;
+    let (lines, listed) = pass.all()?;
     let waited = if wait { pass.wait(&lines) } else { Ok(()) };
     let texts = report(output, &lines, started, None, dry_run)?;
     if !dry_run && let Err(error) = bootlog::append(&home, &texts) {
         log.warning(&error.text);
     }
+    listed?;
     waited?;
     Ok(if lines.iter().any(|l| l.action == Action::Failed) { Exit::System } else { Exit::Done })
 }

@@ -27,7 +27,7 @@ pub static TOOL: Tool = Tool {
         cli::VERBOSE,
         cli::ENVDIR,
         cli::USER,
-        cli::flag('P', "no-port", "leave API_SERVER_PORT alone"),
+        cli::flag('P', "keep-port", "leave API_SERVER_PORT alone"),
     ],
     posix: true,
     run,
@@ -100,7 +100,10 @@ fn prepare(profile: &Profile, wishes: &Wishes, ports: bool, prog: Vec<OsString>,
         // The next gateway of this slot is waiting for us to be gone.
         return Err(Error::new(Exit::System, "unable to go on: the supervisor was killed while we waited"));
     }
-    log.info(&format!("the gateway of {profile} runs in {} as uid {}", home.shown(profile, ""), place.account.uid));
+    let port = place.environment.get("API_SERVER_PORT").map_or("not set".into(), |port| port.to_string_lossy());
+    let directory = home.path.join(profile.path());
+    let uid = place.account.uid;
+    log.info(&format!("{profile} in {}, uid {uid}, API_SERVER_PORT {port}", directory.display()));
     let argv = if prog.is_empty() { gateway(profile) } else { prog };
     Ok((argv, place, lock))
 }

@@ -5,6 +5,7 @@ use crate::beneath;
 use crate::cli::{self, Args, Deadline, Item, Stop, Tool};
 use crate::exit::{Error, Exit, Result};
 use crate::gateway::chain;
+use crate::gateway::passage::{self, End};
 use crate::gateway::place::{Place, Wishes};
 use crate::home::Home;
 use crate::lock;
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// How long the logger of an older slot of the same name may still be writing its last lines. Milliseconds.
-const DRAIN_MS: u64 = 5000;
+const DRAIN_MS: u64 = 2000;
 
 /// The tool.
 pub static TOOL: Tool = Tool {
@@ -50,11 +51,36 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     let wishes = Wishes { home: args.home_option(), envdir: envdir.as_deref(), user: user.as_deref() };
     let place = Place::find(&wishes, &log)?;
     place.become_account()?;
-    let directory = directory(&place, &profile);
-    if let Err(error) = &directory {
-        log.warning(&format!("{}: the log of {profile} goes to the container's log only", error.text));
+    let directory = directory(&place, &profile).and_then(|(path, lock)| free(path, lock, &profile, &log));
+    match directory {
+        Ok(None) => Ok(Exit::Done),
+        Err(error) => {
+            log.warning(&format!("{}: the log of {profile} goes to the container's log only", error.text));
+            Err(Stop::Failed(chain::exec(&logger(prog, None), place.environment)))
+        }
+        Ok(path) => Err(Stop::Failed(chain::exec(&logger(prog, path), place.environment))),
     }
-    Err(Stop::Failed(chain::exec(&logger(prog, directory.ok()), place.environment)))
+}
+
+/// The directory once no other logger writes there; `None` if the lines ended before that.
+///
+/// That other one is a slot's of the same name that still drains, or another container's on the same volume (G1). In that
+/// case the gateway waits as well, so there is little to log; when its turn comes, its log comes back.
+fn free(path: PathBuf, lock: OwnedFd, profile: &Profile, log: &dyn Log) -> Result<Option<PathBuf>> {
+    let shown = path.join("lock");
+    match lock::take(&lock, shown.display(), Deadline::after_ms(DRAIN_MS)) {
+        Ok(()) => return Ok(Some(path)),
+        Err(error) if error.exit != Exit::TimedOut => return Err(error),
+        Err(_) => {}
+    }
+    log.warning(&format!(
+        "another logger writes in {}: until it ends, the log of {profile} goes to the container's log only",
+        path.display()
+    ));
+    match passage::until_free(lock)? {
+        End::Free => Ok(Some(path)),
+        End::EndOfFile => Ok(None),
+    }
 }
 
 /// `s6-log`, ready on descriptor 3: to its own output, and with times into the directory.
@@ -70,11 +96,12 @@ fn logger(prog: Vec<OsString>, directory: Option<PathBuf>) -> Vec<OsString> {
     argv
 }
 
-/// The log directory, every component made with the account's rights (H1), and free for a logger of ours.
-fn directory(place: &Place, profile: &Profile) -> Result<PathBuf> {
+/// The log directory, every component made with the account's rights (H1), and s6-log's lock in it: a lock that looks stale
+/// may be held elsewhere (G5), so it is asked for, never removed.
+fn directory(place: &Place, profile: &Profile) -> Result<(PathBuf, OwnedFd)> {
     let home = Home::open_as(&place.home, place.account.clone())?;
     let mut path = home.path.clone();
-    home.act(|root| {
+    home.act(move |root| {
         let mut dir = root.try_clone().map_err(|e| Error::system("open", path.display(), e))?;
         for name in ["logs", "gateways", profile.as_str()] {
             path.push(name);
@@ -93,15 +120,11 @@ fn directory(place: &Place, profile: &Profile) -> Result<PathBuf> {
                 return Err(Error::new(Exit::System, text));
             }
         }
-        // Another container on the same volume may be writing there (G1), and a lock that looks stale may be held
-        // elsewhere (G5): it is asked for, never removed.
-        let shown = path.join("lock");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
-        let file = beneath::open(&dir, "lock", flags, Mode::from_raw_mode(0o644))
-            .map_err(|e| Error::system("open", shown.display(), e))?;
-        lock::take(&file, shown.display(), Deadline::after_ms(DRAIN_MS))
-    })?;
-    Ok(path)
+        let lock = beneath::open(&dir, "lock", flags, Mode::from_raw_mode(0o644))
+            .map_err(|e| Error::system("open", path.join("lock").display(), e))?;
+        Ok((path, lock))
+    })
 }
 
 fn is_file_or_absent(dir: &OwnedFd, name: &str) -> bool {

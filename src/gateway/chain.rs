@@ -23,7 +23,11 @@ pub fn exec(argv: &[OsString], mut environment: Environment) -> Error {
     let missing = cause.kind() == std::io::ErrorKind::NotFound;
     let text = format!("unable to execute {}: {}", program.to_string_lossy(), cause_text(&cause));
     let plain = !program.as_encoded_bytes().contains(&b'/');
-    let hint =
-        if missing && plain { format!(" on the PATH {path}: install it, or correct PATH") } else { String::new() };
+    let uid = rustix::process::geteuid().as_raw();
+    let hint = match (missing, plain) {
+        (true, true) => format!(" on the PATH {path}: install it, or correct PATH"),
+        (true, false) => String::new(),
+        (false, _) => format!(": uid {uid} must be able to reach, read and execute it and its interpreter"),
+    };
     Error::new(if missing { Exit::NotFound } else { Exit::CannotExec }, text + &hint)
 }

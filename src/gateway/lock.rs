@@ -160,21 +160,13 @@ pub fn take(dir: &OwnedFd, profile: &Profile, shown: &str, grace_ms: u64, log: &
                 orphan::end(&pidfd, pid, grace_ms, log)?;
             }
             Some((Standing::Minded(pidfd, parent), holder)) => {
-                let text = format!(
-                    "waiting for pid {}, which runs the gateway of this profile outside of this slot",
-                    holder.pid
-                );
-                say_once(&mut waiting, log, &format!("{text}: end it, or stop this slot"));
+                say_once(&mut waiting, log, &Lock::Held(Some(holder)));
                 orphan::wait_for_change(&pidfd, parent.as_ref())?;
             }
             other => {
-                let who = match other {
-                    Some((_, holder)) if !holder.here => {
-                        format!("pid {} in another container ({})", holder.pid, holder.host)
-                    }
-                    _ => "somebody unknown".to_string(),
-                };
-                say_once(&mut waiting, log, &format!("waiting for {who}, who runs the gateway of this profile"));
+                // One that should be here and is not has left the lock to a child of its own, whom nobody knows.
+                let holder = other.map(|(_, holder)| holder).filter(|holder| !holder.here);
+                say_once(&mut waiting, log, &Lock::Held(holder));
                 match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
                     Ok(()) if is_in_place(dir, &file) => return keep(file, profile, shown).map(Some),
                     Ok(()) | Err(Errno::INTR) => {}
@@ -185,9 +177,9 @@ pub fn take(dir: &OwnedFd, profile: &Profile, shown: &str, grace_ms: u64, log: &
     }
 }
 
-fn say_once(said: &mut bool, log: &dyn Log, text: &str) {
+fn say_once(said: &mut bool, log: &dyn Log, lock: &Lock) {
     if !std::mem::replace(said, true) {
-        log.warning(text);
+        log.warning(&format!("waiting for {lock} to end, which runs the gateway of this profile already"));
     }
 }
 
@@ -224,10 +216,9 @@ fn is_in_place(dir: &OwnedFd, file: &OwnedFd) -> bool {
 /// Write down who we are, and let exec keep the descriptor.
 fn keep(file: OwnedFd, profile: &Profile, shown: &str) -> Result<OwnedFd> {
     let failed = |e: Errno| Error::system("write", shown, e);
-    let own = rustix::process::getpid().as_raw_nonzero().get();
-    let stat = process::own();
+    let stat = process::own_stat();
     let text = json!({
-        "pid": own,
+        "pid": process::own_pid(),
         "start_time": stat.map(|s| s.start_time),
         "parent": stat.map(|s| s.parent),
         "pid_namespace": process::pid_namespace(),

@@ -34,7 +34,7 @@ pub fn standing(holder: &Holder) -> Standing {
     let ours = process::uid(holder.pid) == Some(rustix::process::geteuid().as_raw());
     // A child whose parent dies goes to init, or to the nearest subreaper: to somebody else than who started it.
     let left_alone = stat.parent == 1 || stat.parent != holder.parent;
-    if ours && left_alone && holder.pid != own() {
+    if ours && left_alone && holder.pid != process::own_pid() {
         return Standing::Orphan(pidfd);
     }
     Standing::Minded(pidfd, open(stat.parent))
@@ -77,10 +77,6 @@ pub fn wait_for_change(holder: &OwnedFd, parent: Option<&OwnedFd>) -> Result<()>
     let mut events = vec![holder];
     events.extend(parent);
     wait(&events, None).map(drop)
-}
-
-fn own() -> i32 {
-    rustix::process::getpid().as_raw_nonzero().get()
 }
 
 fn open(pid: i32) -> Option<OwnedFd> {

@@ -91,7 +91,10 @@ fn account(user: Option<&OsStr>, environment: &Environment, home: &Path) -> Resu
 impl Place {
     /// A home that cannot be opened, and what to do about it (D1).
     pub fn no_home(error: &Error) -> Error {
-        refused(format!("{}: mount the volume there, or set HERMES_HOME or -H to where it is", error.text))
+        refused(format!(
+            "{}: have the volume mounted there and owned by the account, or set HERMES_HOME or -H",
+            error.text
+        ))
     }
 }
 

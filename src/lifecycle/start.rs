@@ -78,10 +78,8 @@ pub fn order(site: &Site, profile: &Profile) -> Result<bool> {
 pub(super) fn up(site: &Site, profile: &Profile, slot: &Path) -> Result<()> {
     let opened = Slot::open(site.scandir, profile)?;
     let held = opened.held();
-    if !s6::svdt_clear(slot) && held.is_some() {
-        site.log
-            .warning(&format!("{profile} was held, and its old deaths cannot be cleared without root: it has one try"));
-    }
+    // All its tries again. Where the caller has no right to that, the template's `run` does it, which finds data/held.
+    s6::svdt_clear(slot);
     s6::svc("-U", slot)?;
     // A gateway that dies at once may be held again before we look: that is an answer too.
     let again = |s: &Svstat| !s.up && !s.wanted_up && s.finished && opened.held().is_some() && opened.held() != held;

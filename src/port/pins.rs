@@ -22,11 +22,13 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Add what a profile's files say, if it is not known yet.
+    /// Have the files of this profile been read?
+    pub fn knows(&self, profile: &Profile) -> bool {
+        self.of.contains_key(profile)
+    }
+
+    /// Add what a profile's files say; not for one that is known already.
     pub fn read(&mut self, home: impl AsFd, profile: &Profile, inherited: &Inherited) {
-        if self.of.contains_key(profile) {
-            return;
-        }
         let Settings { pin, faults, .. } = Settings::read(home, profile, inherited);
         if let Some(pin) = pin {
             self.at.entry(pin.port).or_default().push(profile.clone());

@@ -100,12 +100,19 @@ impl<'a> Pass<'a> {
     }
 
     /// Every profile, `default` first, each isolated from the others' failures (B7); then the slots whose profile is gone.
+    /// Where `profiles` cannot be listed that is the second half of the answer: `default` comes up all the same (B9), and
+    /// nobody is taken to be gone.
     ///
     /// # Errors
-    /// 111 if the profiles or the slots cannot be listed: then nothing was changed.
-    pub fn all(&mut self) -> Result<Vec<Line>> {
-        let Scan { profiles, odd } = self.home.scan()?;
-        let gone: Vec<Profile> = self.scandir.slots()?.into_iter().filter(|p| !profiles.contains(p)).collect();
+    /// 111 if the slots cannot be listed: then nothing was changed.
+    pub fn all(&mut self) -> Result<(Vec<Line>, Result<()>)> {
+        let slots = self.scandir.slots()?;
+        let (Scan { profiles, odd }, listed) = match self.home.scan() {
+            Ok(scan) => (scan, Ok(())),
+            Err(error) => (Scan::unlisted(), Err(error)),
+        };
+        let is_gone = |profile: &Profile| listed.is_ok() && !profiles.contains(profile);
+        let gone: Vec<Profile> = slots.into_iter().filter(is_gone).collect();
         self.allocate(&profiles, &gone);
         let mut lines: Vec<Line> = profiles.iter().map(|p| self.one(p)).collect();
         for name in odd {
@@ -114,7 +121,7 @@ impl<'a> Pass<'a> {
         }
         self.rescan();
         lines.extend(self.remove(&gone));
-        Ok(lines)
+        Ok((lines, listed))
     }
 
     /// One profile only: its slot is made, brought up to date, or retired.

@@ -5,10 +5,14 @@
 //! not is a collision.
 
 use super::python::is_space;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// How much all values together may grow to: `A=${B}${B}` doubles with every line.
 const ROOM: usize = 1 << 20;
+
+/// How far the end of a `${NAME:-default}` is looked for, in bytes: where there is none, every `${` would look again.
+const REFERENCE: usize = 512;
 
 /// The variables of one file.
 #[derive(Debug, Default)]
@@ -27,8 +31,8 @@ impl Dotenv {
                 Ok(Some((key, value))) => {
                     let value = value.map(|raw| {
                         let text = interpolate(&raw, room, &|name| match values.get(name) {
-                            Some(value) => Some(value.clone().unwrap_or_default()),
-                            None => inherited(name),
+                            Some(value) => Some(Cow::from(value.as_deref().unwrap_or(""))),
+                            None => inherited(name).map(Cow::from),
                         });
                         room -= text.len();
                         text
@@ -156,14 +160,14 @@ fn unescape(raw: &str, known: &str) -> String {
 }
 
 /// Replace `${NAME}` and `${NAME:-default}`; the text is cut where it would outgrow `room`.
-fn interpolate(raw: &str, room: usize, lookup: &dyn Fn(&str) -> Option<String>) -> String {
+fn interpolate<'v>(raw: &str, room: usize, lookup: &dyn Fn(&str) -> Option<Cow<'v, str>>) -> String {
     let mut text = String::new();
     let mut rest = raw;
     while let Some(at) = rest.find("${") {
         push(&mut text, &rest[..at], room);
         match variable(&rest[at + 2..]) {
             Some((name, default, after)) => {
-                push(&mut text, &lookup(name).unwrap_or_else(|| default.to_string()), room);
+                push(&mut text, &lookup(name).unwrap_or(Cow::from(default)), room);
                 rest = after;
             }
             None => {
@@ -178,11 +182,14 @@ fn interpolate(raw: &str, room: usize, lookup: &dyn Fn(&str) -> Option<String>) 
 
 /// The name, the default and what follows of `NAME:-default}...`
 fn variable(text: &str) -> Option<(&str, &str, &str)> {
-    let (name, after) = text.split_at(text.find(['}', ':'])?);
-    match after.strip_prefix(":-") {
-        Some(after) => after.split_once('}').map(|(default, after)| (name, default, after)),
-        None => after.strip_prefix('}').map(|after| (name, "", after)),
+    let near = &text.as_bytes()[..text.len().min(REFERENCE)];
+    let name = near.iter().position(|b| matches!(b, b'}' | b':'))?;
+    if near[name] == b'}' {
+        return Some((&text[..name], "", &text[name + 1..]));
     }
+    let default = name + 2;
+    let end = default + near.get(default..)?.iter().position(|b| *b == b'}')?;
+    (near[name + 1] == b'-').then(|| (&text[..name], &text[default..end], &text[end + 1..]))
 }
 
 fn push(text: &mut String, more: &str, room: usize) {
@@ -272,6 +279,14 @@ mod tests {
     fn a_file_that_is_not_utf_8_is_latin_1() {
         let env = Dotenv::parse(b"NAME=caf\xe9\nP=9000\n", &|_| None);
         assert_eq!((env.get("NAME"), env.get("P")), (Some("caf\u{e9}"), Some("9000")));
+    }
+
+    #[test]
+    fn a_reference_without_an_end_in_sight_is_text() {
+        for far in ["x".repeat(REFERENCE), format!(":-{}", "x".repeat(REFERENCE))] {
+            let text = format!("${{A{far}}}");
+            assert_eq!(get(&format!("P={text}")), Some(text));
+        }
     }
 
     #[test]

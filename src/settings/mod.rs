@@ -23,7 +23,7 @@ const DOTENV: &str = ".env";
 const CONFIG: &str = "config.yaml";
 
 /// The largest file of either kind that is read, in bytes.
-const LIMIT: usize = 1 << 20;
+const LIMIT: usize = 256 << 10;
 
 /// Where Hermes Agent's API server listens if it cannot read the port that it is given.
 const FALLBACK_PORT: i64 = 8642;

@@ -188,7 +188,8 @@ fn resolve(text: &str, plain: bool, tag: Option<&Tag>) -> Result<Value, String> 
     };
     let wrong = || format!("a value that is not of its tag {}", tag.suffix);
     match tag.suffix.as_str() {
-        "!" if tag.handle.is_empty() => Ok(Value::Text(text.to_string())),
+        // PyYAML treats it as if it were not there, even before quotes.
+        "!" if tag.handle.is_empty() => Ok(scalar::plain(text)),
         _ if !tag.is_yaml_core_schema() => Err(format!("an unknown tag {tag}")),
         "str" | "binary" | "timestamp" => Ok(Value::Text(text.to_string())),
         "null" => Ok(Value::Null),
@@ -238,7 +239,8 @@ mod tests {
             ("a: '8642'", text("8642")),
             ("a: !!int '8642'", Value::Int(8642)),
             ("a: !!str 8642", text("8642")),
-            ("a: ! 8642", text("8642")),
+            ("a: ! 8642", Value::Int(8642)),
+            ("a: ! '8642'", Value::Int(8642)),
             ("a: !!bool 'Yes'", Value::Bool(true)),
             ("a: 1\na: 2", Value::Int(2)),
             ("{a: 1, \"a\": 2}", Value::Int(2)),

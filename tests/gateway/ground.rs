@@ -19,12 +19,15 @@ dir=$HERMES_HOME
 [ "$1" = -p ] && dir=$HERMES_HOME/profiles/$2
 echo "started $$" >>"$dir/starts"
 echo "hermes $*"
+state() {
+    read -r stat </proc/$$/stat
+    set -- ${stat##*) }
+    shift 19
+    printf '{"pid":%s,"start_time":%s,"gateway_state":"running"}' $$ "$1" >"$dir/state.new"
+    mv "$dir/state.new" "$dir/gateway_state.json"
+}
 [ -f "$dir/mode" ] && . "$dir/mode"
-read -r stat </proc/$$/stat
-set -- ${stat##*) }
-shift 19
-printf '{"pid":%s,"start_time":%s,"gateway_state":"running"}' $$ "$1" >"$dir/state.new"
-mv "$dir/state.new" "$dir/gateway_state.json"
+state
 exec sleep 100000
 "#;
 
@@ -32,6 +35,8 @@ exec sleep 100000
 pub struct Ground {
     pub dir: PathBuf,
     svscan: Option<Child>,
+    /// The only port that there is to allocate, and that nobody uses just now.
+    pub port: u16,
 }
 
 impl Ground {
@@ -46,7 +51,8 @@ impl Ground {
         for name in ["scandir", "bin", "home", "home/profiles"] {
             fs::create_dir(dir.join(name)).unwrap();
         }
-        let ground = Ground { dir, svscan: None };
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let ground = Ground { dir, svscan: None, port };
         ground.program("hermes", HERMES);
         for name in ["home", "home/profiles"] {
             chown(ground.dir.join(name), Some(UID), Some(GID)).unwrap();
@@ -94,6 +100,7 @@ impl Ground {
         let program = if program.starts_with("hermes-") { tools.join(program) } else { program.into() };
         let mut command = Command::new(program);
         command.env_clear().env("PATH", path).env("HERMES_HOME", self.home()).env("HERMES_USER", user);
+        command.env("HERMES_PORT_RANGE", format!("{0}-{0}", self.port));
         command.current_dir(&self.dir).stdin(Stdio::null());
         command
     }
@@ -150,16 +157,25 @@ impl Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        if let Some(mut svscan) = self.svscan.take() {
+        let mut svscan = self.svscan.take();
+        if svscan.is_some() {
             let _ = Command::new("s6-svscanctl").arg("-t").arg(self.dir.join("scandir")).status();
-            let _ = svscan.wait();
         }
-        // What is left holds a gateway lock or has its directory in here.
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
-            if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.dir)) {
-                kill(pid, "KILL");
+        // Also what nobody supervises any more: it has its directory in here, and may hold a logger's pipe open.
+        loop {
+            let over = svscan.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|ended| ended.is_some()));
+            for entry in fs::read_dir("/proc").unwrap().flatten() {
+                let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else { continue };
+                let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+                let ours = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.dir));
+                if ours && (over || !matches!(name.trim(), "s6-svscan" | "s6-supervise" | "s6-log")) {
+                    kill(pid, "KILL");
+                }
             }
+            if over {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
         let _ = fs::remove_dir_all(&self.dir);
     }

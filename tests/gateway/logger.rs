@@ -61,26 +61,56 @@ fn where_the_directory_is_of_no_use_no_line_is_lost() {
 }
 
 #[test]
-fn a_log_that_another_container_writes_is_left_to_it() {
+fn a_log_that_another_container_writes_is_left_to_it_until_it_is_gone() {
     let ground = Ground::new();
     log(&ground, &["coder"], "first\n");
-    let mut other =
-        ground.command("s6-log").arg(ground.home().join("logs/gateways/coder")).stdin(Stdio::piped()).spawn().unwrap();
-    let lock = ground.home().join("logs/gateways/coder/lock");
-    let inode = fs::metadata(&lock).unwrap().ino();
+    let directory = ground.home().join("logs/gateways/coder");
+    let mut other = ground.command("s6-log").arg(&directory).stdin(Stdio::piped()).spawn().unwrap();
+    let inode = fs::metadata(directory.join("lock")).unwrap().ino();
     until("the other logger to hold the lock", || {
         let locks = fs::read_to_string("/proc/locks").unwrap();
         locks.lines().any(|line| line.contains("POSIX") && line.contains(&format!(":{inode} "))).then_some(())
     });
-    let (code, out, err) = log(&ground, &["coder"], "second\n");
-    assert_eq!((code, out.as_str()), (0, "second\n"));
-    let text = format!("timed out after 5000 ms waiting for the lock {}", lock.display());
-    assert_eq!(err, format!("hermes-run-logger: warning: {text}: the log of coder goes to the container's log only\n"));
-    assert!(!ground.log("coder").contains("second"));
+    let out = ground.dir.join("out");
+    let mut command = ground.command("hermes-run-logger");
+    command.args(["coder", "s6-log", "1", "T"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut ours = command.stdout(fs::File::create(&out).unwrap()).spawn().unwrap();
+    let mut lines = ours.stdin.take().unwrap();
+    lines.write_all(b"second\nthi").unwrap();
+    until("the line to pass", || (fs::read(&out).unwrap() == b"second\nthi").then_some(()));
     drop(other.stdin.take());
     other.wait().unwrap();
-    log(&ground, &["coder"], "third\n");
-    assert!(ground.log("coder").contains("third"));
+    // Not in the middle of a line.
+    lines.write_all(b"rd\n").unwrap();
+    until("s6-log", || {
+        let name = fs::read_to_string(format!("/proc/{}/comm", ours.id())).unwrap();
+        (name.trim() == "s6-log").then_some(())
+    });
+    lines.write_all(b"fourth\n").unwrap();
+    drop(lines);
+    let (code, _, err) = ended(&ours.wait_with_output().unwrap());
+    let shown = directory.display();
+    let text =
+        format!("another logger writes in {shown}: until it ends, the log of coder goes to the container's log only");
+    assert_eq!((code, err), (0, format!("hermes-run-logger: warning: {text}\n")));
+    assert_eq!(fs::read_to_string(&out).unwrap(), "second\nthird\nfourth\n");
+    let log = ground.log("coder");
+    assert!(log.contains("first") && !log.contains("second") && !log.contains("rd") && log.contains("fourth"), "{log}");
+}
+
+#[test]
+fn lines_that_end_while_another_container_writes_the_log_end_the_logger() {
+    let ground = Ground::new();
+    log(&ground, &["coder"], "first\n");
+    let directory = ground.home().join("logs/gateways/coder");
+    let mut other = ground.command("s6-log").arg(&directory).stdin(Stdio::piped()).spawn().unwrap();
+    until("the other logger", || {
+        let (code, out, _) = log(&ground, &["coder"], "second\n");
+        assert_eq!((code, out.as_str()), (0, "second\n"));
+        (!ground.log("coder").contains("second") || other.try_wait().unwrap().is_some()).then_some(())
+    });
+    drop(other.stdin.take());
+    assert!(other.wait().unwrap().success());
 }
 
 #[test]

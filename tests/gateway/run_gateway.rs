@@ -42,8 +42,7 @@ fn what_will_never_work_is_78_and_says_what_to_do() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
     let home = ground.home().display().to_string();
     let open = open.display().to_string();
-    let cases: [(&[&str], String); 7] = [
-        (&["Coder"], "invalid profile name \"Coder\": it must be [a-z0-9][a-z0-9_-]* of at most 64 bytes".to_string()),
+    let cases: [(&[&str], String); 6] = [
         (
             &["ghost"],
             format!(
@@ -64,15 +63,15 @@ fn what_will_never_work_is_78_and_says_what_to_do() {
         ),
         (
             &["-H", "/nowhere/at/all", "coder"],
-            "unable to open /nowhere/at/all: No such file or directory: mount the volume there, or set HERMES_HOME or -H \
-             to where it is"
+            "unable to open /nowhere/at/all: No such file or directory: have the volume mounted there and owned by the \
+             account, or set HERMES_HOME or -H"
                 .to_string(),
         ),
         (
             &["-c", "/nowhere/at/all", "coder"],
             "no such environment directory: /nowhere/at/all: correct -c or leave it out".to_string(),
         ),
-        (&["-c", &open, "coder"], format!("unable to trust {open}: others than root can write in it")),
+        (&["-c", &open, "coder"], format!("unable to trust {open}: others than root can write in it: chown it to root, chmod go-w")),
     ];
     for (arguments, text) in cases {
         let fatal = format!("hermes-run-gateway: fatal: {text}\n");
@@ -91,6 +90,9 @@ fn wrong_usage_and_a_missing_program_have_their_own_codes() {
         let usage = "[ -H home ] [ -v ] [ -c envdir ] [ -u user ] [ -P ] profile [ prog... ]";
         assert_eq!(err, format!("hermes-run-gateway: usage: hermes-run-gateway {usage}\n"));
     }
+    let (code, out, err) = ground.run(TOOL, &["Coder"]);
+    assert_eq!((code, out.as_str()), (100, ""));
+    assert!(err.starts_with("hermes-run-gateway: fatal: invalid profile name \"Coder\": "), "{err}");
     let (code, _, err) = ground.run(TOOL, &["coder", "no-such-program-x"]);
     assert_eq!(code, 127);
     assert!(err.starts_with("hermes-run-gateway: fatal: unable to execute no-such-program-x: No such file or directory on the PATH /run/"), "{err}");
@@ -98,7 +100,10 @@ fn wrong_usage_and_a_missing_program_have_their_own_codes() {
     let (code, _, err) = ground.run(TOOL, &["coder", "/etc/passwd"]);
     assert_eq!(
         (code, err.as_str()),
-        (126, "hermes-run-gateway: fatal: unable to execute /etc/passwd: Permission denied\n")
+        (
+            126,
+            "hermes-run-gateway: fatal: unable to execute /etc/passwd: Permission denied: uid 54321 must be able to reach, read and execute it and its interpreter\n"
+        )
     );
 }
 
@@ -196,6 +201,41 @@ fn an_env_directory_is_a_slots_only_if_nobody_else_can_write_there() {
 }
 
 #[test]
+fn the_gateway_gets_the_port_that_port_alloc_prints_unless_the_profile_or_its_slot_says_otherwise() {
+    let ground = Ground::new();
+    let seen = |arguments: &[&str], place: &Path| {
+        let mut command = ground.command(TOOL);
+        let show = ["coder", "sh", "-c", "echo \"${API_SERVER_PORT-none}\""];
+        // A person's, or the container's: a named profile has no part in it.
+        command.args(arguments).args(show).env("API_SERVER_PORT", "8642").current_dir(place);
+        let output = command.output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let port = |text: &str| (format!("{text}\n"), String::new());
+    let (code, printed, _) = ground.run("hermes-port-alloc", &["coder"]);
+    assert_eq!((code, printed), (0, format!("{}\n", ground.port)));
+    assert_eq!(seen(&[], &ground.dir), port(&ground.port.to_string()));
+    assert_eq!(seen(&["-P"], &ground.dir), port("none"));
+    let slot = slot(&ground, &[("API_SERVER_PORT", "7777")]);
+    assert_eq!(seen(&[], &slot), port("7777"));
+    ground.give("coder", ".env", "API_SERVER_ENABLED=true\nAPI_SERVER_PORT=7778\n");
+    assert_eq!(seen(&[], &ground.dir), port("none"), "its .env says it");
+
+    // The one port of the range is coder's for good; nothing is left for a second profile, and that is no reason to refuse.
+    ground.profile("writer");
+    let (code, out, err) = ground.run(TOOL, &["writer", "sh", "-c", "echo \"${API_SERVER_PORT-none}\""]);
+    let text = format!("no port for writer: every port of {0}-{0} is taken", ground.port);
+    assert_eq!((code, out.as_str(), err), (0, "none\n", format!("hermes-run-gateway: warning: {text}\n")));
+
+    ground.give("writer", ".env", "API_SERVER_ENABLED=true\nAPI_SERVER_PORT=7778\n");
+    let (code, out, err) = ground.run(TOOL, &["writer", "true"]);
+    let profiles = ground.home().join("profiles").display().to_string();
+    let text =
+        format!("port 7778 is pinned twice: by writer ({profiles}/writer/.env) and by coder ({profiles}/coder/.env)");
+    assert_eq!((code, out.as_str(), err), (78, "", format!("hermes-run-gateway: fatal: {text}: correct it\n")));
+}
+
+#[test]
 fn root_becomes_the_owner_of_the_home_for_good_with_no_group_of_its_own() {
     let ground = Ground::new();
     let script = "grep -E '^(Uid|Gid|Groups|CapEff|CapPrm):' /proc/self/status; pwd";
@@ -252,7 +292,11 @@ fn hold(ground: &Ground, before: &[&str]) -> Child {
     let mut words: Vec<&str> = before.to_vec();
     words.extend([env!("CARGO_BIN_EXE_hermes-run-gateway"), "-P", "coder", "sleep", "100000"]);
     let child = ground.command(words[0]).args(&words[1..]).spawn().unwrap();
-    until("the lock to be held", || is_locked(ground, "coder").then_some(()));
+    let file = ground.profile_dir("coder").join(".hermes-s6.gateway.lock");
+    until("the lock to be held, and to say by whom", || {
+        let written = fs::read_to_string(&file).is_ok_and(|text| text.ends_with("}\n"));
+        (written && is_locked(ground, "coder")).then_some(())
+    });
     child
 }
 
@@ -282,6 +326,10 @@ fn second(ground: &Ground) -> (Child, String) {
     (child, line)
 }
 
+fn waiting_for(whom: &str) -> String {
+    format!("hermes-run-gateway: warning: waiting for {whom} to end, which runs the gateway of this profile already\n")
+}
+
 fn becomes_the_gateway(child: &mut Child) {
     until("the second gateway to take over", || {
         let name = fs::read_to_string(format!("/proc/{}/comm", child.id())).ok()?;
@@ -296,8 +344,7 @@ fn a_second_gateway_waits_for_one_that_somebody_minds_and_takes_over_when_it_end
     let ground = Ground::new();
     let mut holder = hold(&ground, &[]);
     let (mut waiting, line) = second(&ground);
-    let text = format!("waiting for pid {}, which runs the gateway of this profile outside of this slot", holder.id());
-    assert_eq!(line, format!("hermes-run-gateway: warning: {text}: end it, or stop this slot\n"));
+    assert_eq!(line, waiting_for(&format!("pid {}", holder.id())));
     assert!(holder.try_wait().unwrap().is_none(), "it must not be touched");
     holder.kill().unwrap();
     holder.wait().unwrap();
@@ -311,8 +358,7 @@ fn a_gateway_in_another_container_is_waited_for_and_never_signalled() {
     let script = "hostname the-other-container; exec \"$0\" \"$@\"";
     let mut holder = hold(&ground, &[&words[..], &[script]].concat());
     let (mut waiting, line) = second(&ground);
-    let text = "waiting for pid 1 in another container (the-other-container), who runs the gateway of this profile";
-    assert_eq!(line, format!("hermes-run-gateway: warning: {text}\n"));
+    assert_eq!(line, waiting_for("pid 1 in another container (the-other-container)"));
     assert!(holder.try_wait().unwrap().is_none(), "it must not be touched");
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", holder.id())).unwrap();
     kill(children.trim().parse().unwrap(), "KILL");
@@ -323,11 +369,7 @@ fn a_gateway_in_another_container_is_waited_for_and_never_signalled() {
 #[test]
 fn an_orphan_is_ended_and_its_place_taken() {
     let ground = Ground::new();
-    // A shell that is gone at once: what it started belongs to nobody.
-    let script = "\"$0\" -P coder sleep 100000 & echo $!";
-    let (_, out, _) = ended_shell(&ground, script);
-    let orphan: i32 = out.trim().parse().unwrap();
-    until("the orphan to hold the lock", || is_locked(&ground, "coder").then_some(()));
+    let orphan = orphan(&ground, "");
     let (mut next, line) = second(&ground);
     let text = format!("pid {orphan} is a gateway of this profile whose supervisor was killed: ending it");
     assert_eq!(line, format!("hermes-run-gateway: warning: {text}\n"));
@@ -335,23 +377,50 @@ fn an_orphan_is_ended_and_its_place_taken() {
     assert!(!lives(orphan));
 }
 
-fn ended_shell(ground: &Ground, script: &str) -> (i32, String, String) {
+/// A gateway that a shell started, which is gone: it belongs to nobody.
+fn orphan(ground: &Ground, before: &str) -> i32 {
+    let script = "\"$0\" -P coder sleep 100000 2>/dev/null &
+        until [ \"$(cat /proc/$!/comm)\" = sleep ]; do sleep 0.01; done
+        echo $!";
     let mut command = ground.command("sh");
-    let script = format!("{{ {script}; }} 2>/dev/null");
-    command.args(["-c", &script, env!("CARGO_BIN_EXE_hermes-run-gateway")]);
+    command.args(["-c", &format!("{before}\n{script}"), env!("CARGO_BIN_EXE_hermes-run-gateway")]);
     // The orphan keeps stdout: a file, not a pipe that would have to be read to its end.
     let path = ground.dir.join("shell.out");
-    command.stdout(fs::File::create(&path).unwrap());
-    let code = command.status().unwrap().code().unwrap_or(-1);
-    (code, fs::read_to_string(path).unwrap(), String::new())
+    assert!(command.stdout(fs::File::create(&path).unwrap()).status().unwrap().success());
+    assert!(is_locked(ground, "coder"));
+    fs::read_to_string(path).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_gateway_whose_supervisor_is_killed_before_it_is_one_does_not_become_one() {
+    let ground = Ground::new();
+    let mut holder = hold(&ground, &[]);
+    // It waits for the holder; the shell that started it is killed meanwhile.
+    let script = "\"$0\" -P coder touch ran & echo $!; wait";
+    let mut shell = ground.command("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_hermes-run-gateway")]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut shell = shell.spawn().unwrap();
+    let mut pid = String::new();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+    let mut said = BufReader::new(shell.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, waiting_for(&format!("pid {}", holder.id())));
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    until("it to end", || (!lives(pid.trim().parse().unwrap())).then_some(()));
+    line.clear();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "hermes-run-gateway: fatal: unable to go on: the supervisor was killed while we waited\n");
+    assert!(!ground.home().join("ran").exists());
 }
 
 #[test]
 fn an_orphan_that_is_deaf_to_sigterm_is_killed_after_the_slots_timeout() {
     let ground = Ground::new();
-    let (_, out, _) = ended_shell(&ground, "trap '' TERM; \"$0\" -P coder sleep 100000 & echo $!");
-    let orphan: i32 = out.trim().parse().unwrap();
-    until("the orphan to hold the lock", || is_locked(&ground, "coder").then_some(()));
+    let orphan = orphan(&ground, "trap '' TERM");
     fs::write(ground.dir.join("timeout-kill"), "200\n").unwrap();
     let mut command = ground.command(TOOL);
     let output = command.args(["-P", "coder", "echo", "mine"]).output().unwrap();
@@ -376,10 +445,7 @@ fn a_pid_that_is_used_again_is_not_taken_for_the_holder() {
     value["parent"] = 1.into();
     fs::write(&path, value.to_string()).unwrap();
     let (mut waiting, line) = second(&ground);
-    assert_eq!(
-        line,
-        "hermes-run-gateway: warning: waiting for somebody unknown, who runs the gateway of this profile\n"
-    );
+    assert_eq!(line, waiting_for("somebody unknown"));
     assert!(bystander.try_wait().unwrap().is_none() && holder.try_wait().unwrap().is_none());
     bystander.kill().unwrap();
     bystander.wait().unwrap();

@@ -9,11 +9,14 @@ fn held(slot: &Path) -> String {
     until("the slot to be held", || fs::read_to_string(slot.join("data/held")).ok())
 }
 
-/// The process that supervises the slot.
+/// The process that supervises the slot, once there is one with something running.
 fn supervisor(slot: &Path) -> i32 {
-    let pid = svstat(slot, "pid");
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+    until("a supervisor", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", svstat(slot, "pid"))).ok()?;
+        let parent: i32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+        let name = fs::read_to_string(format!("/proc/{parent}/comm")).ok()?;
+        (name.trim() == "s6-supervise").then_some(parent)
+    })
 }
 
 #[test]
@@ -48,6 +51,48 @@ fn children(ground: &Ground, name: &str) -> Vec<i32> {
             && fs::read_link(proc.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&ground.dir))
     };
     pids.filter(ours).collect()
+}
+
+#[test]
+fn a_gateway_with_an_api_server_is_ready_when_that_answers_and_nobody_elses_passes_for_it() {
+    let mut ground = Ground::new();
+    ground.give("coder", ".env", "API_SERVER_ENABLED=true\nAPI_SERVER_KEY=0123456789abcdef0123456789abcdef\n");
+    let serve = "exec python3 -m http.server --bind 127.0.0.1 --directory \"$dir\" \"$API_SERVER_PORT\"";
+    ground.give("coder", "mode", &format!("state\nwhile [ ! -e \"$dir/go\" ]; do sleep 0.05; done\n{serve}\n"));
+    // Somebody else's server, on the same port and in perfect health.
+    let listener = std::net::TcpListener::bind(("127.0.0.1", ground.port)).unwrap();
+    let slot = ground.slot("coder");
+    ground.svscan();
+    let state = ground.profile_dir("coder").join("gateway_state.json");
+    until("the state file", || state.exists().then_some(()));
+    let scandir = ground.dir.join("scandir").display().to_string();
+    let ask = || ground.run("hermes-gateway-ready", &["-v", "-s", &scandir, "coder"]);
+    let no = |why: String| (1, String::new(), format!("hermes-gateway-ready: info: coder is not ready: {why}\n"));
+    assert_eq!(ask(), no(format!("pid {} does not listen on port {}", svstat(&slot, "pid"), ground.port)));
+    drop(listener);
+    ground.give("coder", "go", "");
+    until("another reason", || {
+        (ask() == no(format!("127.0.0.1:{} answers 404 to GET /health", ground.port))).then_some(())
+    });
+    assert_eq!(svstat(&slot, STATE), "true true true false");
+    ground.give("coder", "health", "ok");
+    until_svstat(&slot, STATE, "true true true true");
+    assert_eq!(ask(), (0, String::new(), String::new()));
+}
+
+#[test]
+fn a_retired_or_unsupervised_slot_is_not_ready() {
+    let ground = Ground::new();
+    let scandir = ground.dir.join("scandir").display().to_string();
+    let expected = "hermes-gateway-ready: info: coder is not ready: s6 has no process of it\n";
+    assert_eq!(
+        ground.run("hermes-gateway-ready", &["-v", "-s", &scandir, "coder"]),
+        (1, String::new(), expected.to_string())
+    );
+    assert_eq!(ground.run("hermes-gateway-ready", &["-s", &scandir, "coder"]), (1, String::new(), String::new()));
+    for arguments in [&[][..], &["coder", "writer"], &["-z", "coder"]] {
+        assert_eq!(ground.run("hermes-gateway-ready", arguments).0, 100);
+    }
 }
 
 #[test]
@@ -162,13 +207,10 @@ fn supervisors_killed_again_and_again_leave_one_gateway() {
     ground.svscan();
     for _ in 0..4 {
         gateway_pid(&slot);
-        kill(supervisor(&slot), "KILL");
-        // At whatever moment of the next start that is.
-        let next = until("the next supervisor", || {
-            let pid: i32 = svstat(&slot, "pid").parse().ok().filter(|pid| *pid > 0 && lives(*pid))?;
-            fs::read_to_string(format!("/proc/{pid}/stat")).is_ok().then(|| supervisor(&slot)).filter(|pid| *pid > 1)
-        });
-        kill(next, "KILL");
+        let first = supervisor(&slot);
+        kill(first, "KILL");
+        // The next one at whatever moment of its gateway's start.
+        kill(until("the next supervisor", || Some(supervisor(&slot)).filter(|pid| *pid != first)), "KILL");
     }
     until_svstat(&slot, STATE, "true true true true");
     let gateways = || children(&ground, "sleep");

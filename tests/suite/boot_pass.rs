@@ -453,29 +453,29 @@ fn a_container_that_is_told_so_owns_no_gateways() {
     }
 }
 
-/// The boot pass in a PID namespace whose process 1 runs the container's command as s6-overlay does.
+/// A dry boot pass where s6-overlay is process 1 and this is the container's command.
 fn boots_as(tree: &Tree, command: &str, before: &str) -> Ran {
-    let wrapper = tree.script("main-wrapper.sh", "#!/bin/sh\n");
-    let init = tree.script(
-        "init",
-        &format!(
-            "#!/bin/sh\n{before}\nsh -c 'sleep 1000; :' rc.init top {wrapper} {command} &\n\
-             until grep -q rc.init /proc/$!/cmdline; do :; done\nhermes-reconcile-all -n\n"
-        ),
+    let setup = format!(
+        "mkdir -p /run/s6/basedir\n{before}\n\
+         sh -c 'sleep 1000; :' rc.init top /opt/hermes/docker/main-wrapper.sh {command} &\n\
+         until grep -q rc.init /proc/$!/cmdline; do :; done"
     );
-    tree.tool("unshare").args(["--pid", "--fork", "--mount-proc", "--kill-child", &init]).run()
+    tree.in_a_container(&setup, "hermes-reconcile-all -n")
 }
 
 #[test]
 fn the_dashboards_container_owns_no_gateways() {
     crate::needs_root!();
-    let tree = Tree::up();
+    let tree = Tree::new();
     tree.profile("coder").intent("running");
-    let skipped = done([0; 8]).replace("ms=*", "ms=* note=dashboard-container");
+    let skipped = done([0; 8]).replace("ms=*", "ms=* note=dashboard-container") + "exit 0\n";
     boots_as(&tree, "dashboard", "").is(0, &skipped, "");
     boots_as(&tree, "dashboard --port 9119", "").is(0, &skipped, "");
-    let owns =
-        line("default", "none", "registered") + &line("coder", "running", "started") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
+    boots_as(&tree, "hermes dashboard", "").is(0, &skipped, "");
+    let owns = line("default", "none", "registered")
+        + &line("coder", "running", "started")
+        + &done([2, 1, 1, 0, 0, 0, 0, 0])
+        + "exit 0\n";
     boots_as(&tree, "", "").is(0, &owns, "");
     boots_as(&tree, "sleep infinity", "").is(0, &owns, "");
     boots_as(&tree, "chat dashboard", "").is(0, &owns, "");
@@ -491,12 +491,13 @@ fn the_dashboards_container_owns_no_gateways() {
 #[test]
 fn a_legacy_gateway_run_container_starts_its_root_profile_once() {
     crate::needs_root!();
-    let tree = Tree::up();
+    let tree = Tree::new();
     tree.profile("coder");
+    let end = |counts: [usize; 8]| done(counts) + "exit 0\n";
     let seeded =
-        line("default", "running", "started") + &line("coder", "none", "registered") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
+        line("default", "running", "started") + &line("coder", "none", "registered") + &end([2, 1, 1, 0, 0, 0, 0, 0]);
     let not =
-        line("default", "none", "registered") + &line("coder", "none", "registered") + &done([2, 0, 2, 0, 0, 0, 0, 0]);
+        line("default", "none", "registered") + &line("coder", "none", "registered") + &end([2, 0, 2, 0, 0, 0, 0, 0]);
     boots_as(&tree, "gateway run", "").is(0, &seeded, "");
     boots_as(&tree, "gateway run --no-supervise", "").is(0, &not, "");
     boots_as(&tree, "gateway run", "export HERMES_GATEWAY_NO_SUPERVISE=1").is(0, &not, "");

@@ -415,11 +415,10 @@ fn the_same_directories_are_profiles() {
     let long = "l".repeat(65);
     let differ = [("B7", long.as_str()), ("B7", "newline\n"), ("B6", "marker-is-a-directory"), ("H2", "link")];
     let tree = Tree::new();
-    for name in ["0", "a-b_c", "m", "marker-is-a-link", &"n".repeat(64)] {
+    for name in ["0", "a-b_c", &"n".repeat(64)] {
         tree.profile(name).state(RUNNING);
     }
-    fs::rename(tree.profile_dir("m").join("SOUL.md"), tree.profile_dir("m").join("soul")).expect("rename");
-    tree.profile("m").link("SOUL.md", "soul");
+    Profile::bare(&tree, "marker-is-a-link").file("soul", "").link("SOUL.md", "soul").state(RUNNING);
     Profile::bare(&tree, "no-marker").state(RUNNING);
     Profile::bare(&tree, "marker-is-a-dead-link").link("SOUL.md", "nowhere").state(RUNNING);
     Profile::bare(&tree, "marker-is-a-directory").directory("SOUL.md").state(RUNNING);
@@ -427,7 +426,7 @@ fn the_same_directories_are_profiles() {
     named(&tree, "newline\n");
     // B8: the name is the root profile's, whose own state counts.
     named(&tree, "default");
-    tree.profile("default").state("{}").file("profiles/file", "").link("profiles/link", "m");
+    tree.profile("default").state("{}").file("profiles/file", "").link("profiles/link", "0");
 
     tree.tool("hermes-reconcile-all").run().is(0, "**", "**");
     let scandir = python_scandir(&tree, "python");
@@ -437,7 +436,7 @@ fn the_same_directories_are_profiles() {
         assert_eq!(python.remove(name), Some(true), "{row}: {name}");
     }
     assert_eq!(slots(&tree.scandir()), python);
-    assert_eq!(python.len(), 6, "{python:?}");
+    assert_eq!(python.len(), 5, "{python:?}");
 }
 
 #[test]
@@ -451,9 +450,7 @@ fn one_gateway_for_all_profiles_is_the_same_for_both() {
         ("", "{}", true, true),
         ("1", "{}", false, false),
         (" True ", "{}", false, false),
-        ("yes", "{}", false, false),
         ("ON", "{}", false, false),
-        ("0", "{}", true, true),
         ("off", "{}", true, true),
         ("enabled", "{}", true, true),
         ("", "gateway: {multiplex_profiles: true}", false, true),

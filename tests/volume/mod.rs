@@ -101,11 +101,11 @@ pub fn run(command: &mut Command) -> (i32, String, String) {
     (code, String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
-/// Wait until it is so, for ten seconds at most.
+/// Wait until it is so, for a minute at most.
 pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !so() {
-        assert!(start.elapsed() < Duration::from_secs(10), "waited 10 s until {what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "waited a minute until {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
