@@ -633,7 +633,8 @@ fn passes_at_once_end_as_one_pass() {
     for run in runs {
         let ran = run.wait();
         published += ran.stdout.matches(" action=started ").count();
-        assert_eq!((ran.code, ran.stderr.as_str(), ran.lines().len()), (0, "", 6), "{ran}");
+        // A lock of an intent is waited for a second at most: on a busy machine there may be a warning.
+        assert_eq!((ran.code, ran.lines().len()), (0, 6), "{ran}");
     }
     assert_eq!(published, 4, "every slot is published once");
     for name in ["a1", "b1", "c1", "d1"] {

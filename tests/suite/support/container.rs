@@ -16,7 +16,7 @@ impl Tree {
         let init = self.script(
             "init",
             &format!(
-                "#!/bin/sh -e\nmount -t tmpfs none /mnt\nmkdir /mnt/tree\nmount --bind {} /mnt/tree\nmount -t tmpfs none /run\n\
+                "#!/bin/sh -e\nmount -t tmpfs -o mode=0755 none /mnt\nmkdir /mnt/tree\nmount --bind {} /mnt/tree\nmount -t tmpfs -o mode=0755 none /run\n\
                  export PATH=/mnt/tree/bin:$PATH HERMES_HOME=/mnt/tree/home HERMES_SLOT_TEMPLATE=/mnt/tree/template\n\
                  unset S6_PROFILE_GATEWAY_SCANDIR\nmkdir -p /run/service/answer\n\
                  cp /mnt/tree/scratch/answer.run /run/service/answer/run\n{setup}\n\
