@@ -150,7 +150,8 @@ fn a_profile_that_is_renamed_or_gains_or_loses_its_marker_or_goes_is_run() {
     expect(&["coder", "writer"], &|| fs::rename(&coder, &writer).unwrap());
     expect(&["writer"], &|| fs::remove_file(writer.join("SOUL.md")).unwrap());
     // The watch has followed the directory to its new name.
-    expect(&["writer"], &|| symlink("elsewhere", writer.join("SOUL.md")).unwrap());
+    volume.file("elsewhere");
+    expect(&["writer"], &|| symlink("../../elsewhere", writer.join("SOUL.md")).unwrap());
     expect(&["writer"], &|| fs::rename(writer.join("SOUL.md"), writer.join("SOUL.md.bak")).unwrap());
     expect(&["writer"], &|| fs::rename(writer.join("SOUL.md.bak"), writer.join("SOUL.md")).unwrap());
     expect(&["writer"], &|| fs::remove_dir_all(&writer).unwrap());

@@ -805,8 +805,10 @@ fn the_account_cannot_publish() {
     tree.profile("writer");
     let before = snapshot(&[&tree.scandir()]);
     let tool = |name: &str, args: &[&str]| tree.tool_as_account(name).args(args).run();
-    tool("hermes-svc-register", &["writer"]).fails(102, "*not permitted*");
-    tool("hermes-svc-register", &["coder"]).fails(102, "*not permitted*");
+    // It waits for the watcher, of which there is none here.
+    tool("hermes-svc-register", &["-t", "300", "writer"]).fails(102, "*not permitted*hermes-profile-watch up?");
+    tool("hermes-svc-register", &["-u", "coder"]).fails(102, "*not permitted*");
+    tool("hermes-svc-register", &["coder"]).is(0, "profile=coder action=unchanged port=9530\n", "");
     tool("hermes-svc-unregister", &["coder"]).fails(102, "*not permitted*");
     tool("hermes-reconcile-one", &["writer"]).fails(102, "*not permitted*");
     tool("hermes-reconcile-all", &[]).fails(102, "*not permitted*");
