@@ -793,14 +793,19 @@ fn a_gateway_that_asks_for_restarts_gets_them() {
 }
 
 #[test]
-fn the_account_may_start_what_is_held_and_is_told_what_it_has_not() {
+fn the_account_may_start_what_is_held_and_it_has_all_its_tries_again() {
     crate::needs_root!();
     let tree = registered(&["coder"]);
-    held(&tree, "coder");
-    tree.profile("coder").stand_in("");
+    let profile = tree.profile("coder").stand_in("exit_at_start=1\n");
+    tree.tool("hermes-svc-start").arg("coder").run();
+    wait_until("the hold", || tree.slot("coder").join("data/held").exists());
+    // It dies once more, while the old deaths are young, and is not held for it.
+    let starts = profile.starts();
+    profile.stand_in(&format!("[ \"$(wc -l < \"$dir/stand-in.starts\")\" -gt {} ] || exit_at_start=1\n", starts + 1));
     let ran = tree.tool_as_account("hermes-svc-start").args(["-w", "coder"]).run();
-    ran.is(0, "profile=coder action=started\n", "hermes-svc-start: warning: coder was held*one try\n");
+    ran.is(0, "profile=coder action=started\n", "");
     is_running(&tree, "coder");
+    assert!(tree.profile("coder").starts() >= starts + 2);
     assert!(!tree.slot("coder").join("data/held").exists());
 }
 
