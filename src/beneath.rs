@@ -76,10 +76,12 @@ pub fn read(dir: impl AsFd, path: &str, limit: usize) -> Content {
         FileType::Fifo => return Content::Unfit("a FIFO".to_string()),
         _ => return Content::Unfit("not a regular file".to_string()),
     }
-    // Room for all of it and the end: two reads, where an empty buffer would be felt out in many.
-    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(limit) + 1);
-    match File::from(fd).take(limit as u64 + 1).read_to_end(&mut bytes) {
-        Ok(read) if read > limit => Content::Unfit(format!("over {limit} bytes long")),
+    let Some(size) = usize::try_from(stat.st_size).ok().filter(|size| *size <= limit) else {
+        return Content::Unfit(format!("over {limit} bytes long"));
+    };
+    // As long as it is now: one read, and no second one to see that there is no more.
+    let mut bytes = Vec::with_capacity(size);
+    match File::from(fd).take(size as u64).read_to_end(&mut bytes) {
         Ok(_) => Content::Bytes(bytes),
         Err(e) => Content::Unfit(crate::exit::cause_text(&e)),
     }

@@ -49,29 +49,33 @@ pub struct Guard(Option<OwnedFd>);
 impl Guard {
     /// Take the lock, or go on without it after a second.
     pub fn take(home: &Home, profile: &Profile, patience: Deadline, log: &dyn Log) -> Guard {
-        let shown = home.shown(profile, LOCK);
-        let opened = home.act(|home| {
-            let unable = |e| Error::system("open", &shown, e);
-            let Some(dir) = profile_dir(home, profile).map_err(unable)? else { return Ok(None) };
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-            match beneath::open(&dir, LOCK, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(fd) => Ok(Some(fd)),
-                // Nobody can write an intent there either.
-                Err(rustix::io::Errno::ROFS) => Ok(None),
-                Err(errno) => Err(unable(errno)),
-            }
+        let shown = home.shown(profile, "");
+        let taken = home.act(|home| {
+            let dir = profile_dir(home, profile).map_err(|e| Error::system("open", &shown, e))?;
+            dir.map_or(Ok(Guard(None)), |dir| Guard::within(&dir, &shown, patience.or_after_ms(PATIENCE_MS)))
         });
-        let held = opened.and_then(|fd| {
-            let Some(fd) = fd else { return Ok(None) };
-            lock::take(&fd, &shown, patience.or_after_ms(PATIENCE_MS)).map(|()| Some(fd))
-        });
-        match held {
-            Ok(fd) => Guard(fd),
-            Err(error) => {
-                log.warning(&format!("{}; going on without it", error.text));
-                Guard(None)
-            }
+        taken.unwrap_or_else(|error| Guard::without(&error, log))
+    }
+
+    /// Take the lock in the open directory of a profile, whose path is for messages. Call it with the account's rights.
+    ///
+    /// # Errors
+    /// 99 when the patience ends first, 111 where there is no locking.
+    pub fn within(dir: &OwnedFd, shown: &str, patience: Deadline) -> Result<Guard> {
+        let shown = format!("{shown}{LOCK}");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        match beneath::open(dir, LOCK, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => lock::take(&fd, &shown, patience).map(|()| Guard(Some(fd))),
+            // Nobody can write an intent there either.
+            Err(rustix::io::Errno::ROFS) => Ok(Guard(None)),
+            Err(errno) => Err(Error::system("open", &shown, errno)),
         }
+    }
+
+    /// Go on without it, with a warning.
+    pub fn without(why: &Error, log: &dyn Log) -> Guard {
+        log.warning(&format!("{}; going on without it", why.text));
+        Guard(None)
     }
 
     /// Is the lock really held?
