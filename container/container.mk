@@ -12,7 +12,7 @@ image:
 	S6_LAYER=$(or $(S6_LAYER),overlay) container/build-image $(IMAGE)
 
 # With the stand-in unless told otherwise. Without an engine it fails if REQUIRE_DOCKER=1, else it says so and ends.
-test-container:
+test-container: lint-container
 	@if ! docker version >/dev/null 2>&1; then \
 	  echo 'test-container: no container engine answers' >&2; \
 	  [ "$(REQUIRE_DOCKER)" != 1 ] || exit 1; \
@@ -22,4 +22,5 @@ test-container:
 	HERMES_S6_IMAGE=$(TEST_IMAGE) container/run-suite $(CONTAINER_JOBS)
 
 lint-container:
+	scripts/install-deps image
 	container/lint
