@@ -597,6 +597,32 @@ fn one_profile_that_fails_leaves_the_others_alone() {
 }
 
 #[test]
+fn intent_locks_that_are_held_cost_a_warning_each_and_the_other_profiles_nothing() {
+    let tree = Tree::up();
+    let names = ["a1", "b1", "c1", "d1"];
+    for name in names {
+        tree.profile(name).intent("running");
+    }
+    let mut holders = Vec::new();
+    for name in ["b1", "d1"] {
+        let lock = tree.profile(name).file(".hermes-s6.intent.lock", "").dir.join(".hermes-s6.intent.lock");
+        holders.push(tree.tool_as_account("s6-setlock").arg(&lock).args(["sleep", "1000"]).spawn());
+        wait_until("the lock to be held", || tree.tool("s6-setlock").arg("-n").arg(&lock).arg("true").run().code != 0);
+    }
+    let stdout = line("default", "none", "registered") + &names.map(|name| line(name, "running", "started")).concat();
+    let warning =
+        |name: &str| format!("hermes-reconcile-all: warning: timed out *{name}/.hermes-s6.intent.lock; going on *\n");
+    pass(&tree).is(0, &(stdout + &done([5, 4, 1, 0, 0, 0, 0, 0])), &(warning("b1") + &warning("d1")));
+    for mut holder in holders {
+        holder.kill().expect("kill");
+        holder.wait().expect("wait");
+    }
+    for name in names {
+        tree.wait_up(name);
+    }
+}
+
+#[test]
 fn never_more_is_published_than_s6_svscan_takes() {
     let tree = Tree::new();
     tree.svscan_max(5);
