@@ -1,0 +1,18 @@
+//! The attacker. Every test plays the runtime account, which owns the volume and may run any program, against the tools as
+//! root on a bare tree: a scandir of root's with a real s6-svscan. It must fail to make root execute, create, truncate,
+//! chown, chmod, delete or reveal anything, or wait for ever; and the tools must end as their pages say (SECURITY.md).
+//!
+//! A test that cannot be run is no proof: these fail where they are not run by root.
+#![forbid(unsafe_code)]
+
+#[allow(dead_code, unused_imports)] // shared with the suite
+#[path = "../suite/support/mod.rs"]
+mod support;
+
+/// The tree, the canary, and the account's own threads.
+mod ground;
+
+/// The home's own path, and whose it is.
+mod homes;
+/// Nothing of the account's in the scandir, and no scandir of the account's.
+mod scandir;
