@@ -1,8 +1,8 @@
 //! Is this container the one that owns the gateways? A dashboard beside it, on the same volume, must start none (G1 to G3).
 
+use crate::process;
 use crate::scandir;
 use crate::settings::is_truthy;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Why this container is not to own gateways, if so: the note of the `done` line.
@@ -35,8 +35,9 @@ fn command() -> Option<Vec<String>> {
     let mut children = std::fs::read_dir("/proc").ok()?.filter_map(|entry| {
         let entry = entry.ok()?;
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let of_root = entry.metadata().ok()?.uid() == 0;
-        (of_root && crate::process::stat(pid).map(|s| s.parent) == Some(1)).then(|| entry.path())
+        // The real uid: /proc/PID itself shows the effective one, which is root's while the account runs `su`.
+        let of_root = process::uid(pid) == Some(0);
+        (of_root && process::stat(pid).map(|s| s.parent) == Some(1)).then(|| entry.path())
     });
     children.find_map(|dir| behind_wrapper(&arguments(&dir)?))
 }

@@ -14,5 +14,7 @@ mod ground;
 
 /// The home's own path, and whose it is.
 mod homes;
+/// Processes of root's while they have the account's rights.
+mod rights;
 /// Nothing of the account's in the scandir, and no scandir of the account's.
 mod scandir;
