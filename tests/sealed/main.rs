@@ -14,6 +14,8 @@ mod ground;
 
 /// The home's own path, and whose it is.
 mod homes;
+/// Programs and variables that root must not take from the account.
+mod programs;
 /// Processes of root's while they have the account's rights.
 mod rights;
 /// Nothing of the account's in the scandir, and no scandir of the account's.
