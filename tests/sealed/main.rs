@@ -20,3 +20,5 @@ mod programs;
 mod rights;
 /// Nothing of the account's in the scandir, and no scandir of the account's.
 mod scandir;
+/// Bytes on their way to a record or a terminal.
+mod words;
