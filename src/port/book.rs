@@ -336,12 +336,12 @@ impl<'a> Book<'a> {
     }
 }
 
-/// Open and take the lock. 111 where there can be none: a volume that is read-only or full, an odd thing of that name.
 /// Whose pins count: where `profiles` cannot be listed, `default` must get its port all the same (B9).
 fn listed(home: &Home) -> Vec<Profile> {
     home.scan().unwrap_or_else(|_| Scan::unlisted()).profiles
 }
 
+/// Open and take the lock. 111 where there can be none: a volume that is read-only or full, an odd thing of that name.
 fn lock(home: &Home, deadline: Deadline) -> Result<OwnedFd> {
     let shown = home.path.join(LOCK);
     loop {
@@ -358,6 +358,9 @@ fn lock(home: &Home, deadline: Deadline) -> Result<OwnedFd> {
         // A lock on a file that was removed meanwhile keeps nobody out.
         if home.act(|dir| Ok(is_still(dir, &fd)))? {
             return Ok(fd);
+        }
+        if deadline.passed() {
+            return Err(deadline.timed_out(format!("the lock {}", shown.display())));
         }
     }
 }

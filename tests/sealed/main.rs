@@ -12,6 +12,8 @@ mod support;
 /// The tree, the canary, and the account's own threads.
 mod ground;
 
+/// What the account keeps others waiting with.
+mod delays;
 /// The home's own path, and whose it is.
 mod homes;
 /// Programs and variables that root must not take from the account.
