@@ -22,5 +22,7 @@ mod programs;
 mod rights;
 /// Nothing of the account's in the scandir, and no scandir of the account's.
 mod scandir;
+/// Things in the place of files and directories on the volume.
+mod volume;
 /// Bytes on their way to a record or a terminal.
 mod words;
