@@ -83,24 +83,15 @@ impl Record {
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(128);
         for (key, field) in &self.fields {
-<<<<<<< HEAD
-            match field {
-                Field::Text(value) => words.push(format!("{key}={}", printable(value).replace(' ', "\\x20"))),
-                Field::Number(value) => words.push(format!("{key}={value}")),
-                Field::YesNo(value) => words.push(format!("{key}={}", if *value { "yes" } else { "no" })),
-                Field::Absent(Some(word)) => words.push(format!("{key}={word}")),
-                Field::Flag(_) | Field::Aside(_) | Field::Absent(None) => {}
-            }
-=======
             let value = match field {
-                Field::Text(value) => printable(value).replace(' ', "\\x20"),
+                Field::Text(value) => spaceless(value),
                 Field::Number(value) => value.to_string(),
+                Field::YesNo(value) => (if *value { "yes" } else { "no" }).to_string(),
                 Field::Absent(Some(word)) => (*word).to_string(),
                 Field::Flag(_) | Field::Aside(_) | Field::Absent(None) => continue,
             };
             let before = if text.is_empty() { "" } else { " " };
             text.extend([before, key, "=", &value]);
->>>>>>> main
         }
         text
     }
@@ -147,6 +138,19 @@ pub fn line(text: &str) -> Result<()> {
         .map_err(|e| Error::system("write to", "standard output", e))
 }
 
+/// The value in one word, for whoever splits a line at white space, Unicode's included.
+fn spaceless(value: &str) -> String {
+    let mut word = String::with_capacity(value.len());
+    for c in printable(value).chars() {
+        match c {
+            ' ' => word.push_str("\\x20"),
+            c if c.is_whitespace() => word.extend(c.escape_unicode()),
+            c => word.push(c),
+        }
+    }
+    word
+}
+
 #[cfg(test)]
 mod tests {
     use super::Record;
@@ -157,9 +161,9 @@ mod tests {
             .text("profile", "coder")
             .number_or_none("port", None)
             .note("note", None::<String>)
-            .text("odd", "a b\n\"")
+            .text("odd", "a b\n\"\u{a0}")
             .flag("dry_run", true);
-        assert_eq!(record.to_text(), "profile=coder port=none odd=a\\x20b\\n\"");
-        assert_eq!(record.to_json(), r#"{"profile":"coder","port":null,"note":null,"odd":"a b\\n\"","dry_run":true}"#);
+        assert_eq!(record.to_text(), "profile=coder port=none odd=a\\x20b\\n\"\\u{a0}");
+        assert_eq!(record.to_json(), r#"{"profile":"coder","port":null,"note":null,"odd":"a b\\n\" ","dry_run":true}"#);
     }
 }
