@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::engine::{Container, KEY, Ran, Volume, docker, image, once, run, until};
+use crate::engine::{Container, KEY, Ran, Volume, image, once, run, until};
 
 /// `docker run -it` as somebody at a terminal would, by way of script(1).
 fn at_a_terminal(command: &str) -> Ran {
@@ -61,32 +61,15 @@ fn a_terminal_reaches_the_command_and_its_exit_code_comes_back() {
 
 #[test]
 fn the_terminal_interface_gets_its_terminal() {
-    let volume = Volume::new();
-    volume.script("umask 077; echo OPENROUTER_API_KEY=sk-or-v1-0123456789abcdef >.env");
-    let name = crate::engine::unique("tui");
-    let command = format!("docker run --rm -it --name {name} -v {} {} --tui", volume.at_home(), image());
-    let mut terminal = std::process::Command::new("timeout")
-        .args(["-k", "5", "120", "script", "-qec", &command, "/dev/null"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    // Node has the terminal, and it is raw: what is typed is for the interface to show.
-    let raw = || {
-        let script =
-            "pid=$(pgrep -f tui_dist/entry.js | head -n 1); [ -n \"$pid\" ]; stty -a <\"$(readlink /proc/$pid/fd/0)\"";
-        let ran = docker(&["exec", "--user", "hermes", &name, "sh", "-ec", script]);
-        ran.code == 0 && ran.out.contains("-icanon")
-    };
-    let start = std::time::Instant::now();
-    while !raw() && start.elapsed() < Duration::from_secs(90) {
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    let there = raw();
-    docker(&["rm", "-f", &name]);
-    drop(terminal.stdin.take());
-    let _ = terminal.wait();
-    assert!(there, "the interface is not up, or has no raw terminal");
+    let key = "OPENROUTER_API_KEY=sk-or-v1-0123456789abcdef";
+    let container = Container::launch(&["-i", "-t", "-e", key], &["--tui"]);
+    // The interface runs at the terminal, in front, and has made it raw: what is typed is its own to show.
+    until("the interface has its terminal", 120, || {
+        let processes = container.exec(&["ps", "-eo", "tty,stat,args"]).out;
+        let node = processes.lines().find(|line| line.contains("tui_dist/entry.js"));
+        node.is_some_and(|line| line.starts_with("pts/0") && line.contains('+'))
+            && container.exec(&["stty", "-a", "-F", "/dev/pts/0"]).out.contains("-icanon")
+    });
 }
 
 #[test]

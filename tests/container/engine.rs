@@ -58,6 +58,11 @@ pub fn docker(arguments: &[&str]) -> Ran {
     run("docker", arguments)
 }
 
+/// Is the scandir the account's in this run of the suite? Sealed is the default.
+pub fn open() -> bool {
+    std::env::var_os("HERMES_S6_TEST_OPEN").is_some()
+}
+
 /// Everything of one run of the suite carries it, so that what is left after an interrupt can be found.
 fn label() -> String {
     format!("hermes-s6.test={}", std::env::var("HERMES_S6_TEST_RUN").unwrap_or_else(|_| String::from("0")))
@@ -168,6 +173,9 @@ impl Container {
     pub fn launch(options: &[&str], command: &[&str]) -> Self {
         let (name, label, image) = (unique("container"), label(), image());
         let mut arguments = vec!["run", "-d", "--name", &name, "--label", &label];
+        if open() {
+            arguments.extend(["-e", "HERMES_OPEN_SCANDIR=1"]);
+        }
         arguments.extend(options);
         arguments.push(&image);
         arguments.extend(command);
