@@ -1,6 +1,6 @@
 //! Bad input: a clear line that names verb and object, the right exit code, and nothing lost, half-written or left behind.
 
-use crate::support::{Profile, Tree, snapshot};
+use crate::support::{Profile, Tree, executable, snapshot};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -168,7 +168,7 @@ fn a_template_that_cannot_be_supervised_or_trusted_is_refused() {
     let base = tree.template().with_file_name("templates");
     fs::create_dir(&base).expect("mkdir");
     let script = |dir: &Path, mode: u32| {
-        fs::write(dir.join("run"), "#!/bin/sh\n").expect("run");
+        executable(&dir.join("run"), "#!/bin/sh\n");
         set_mode(&dir.join("run"), mode);
     };
     let make = |name: &str| {
@@ -211,8 +211,7 @@ fn a_template_that_cannot_be_supervised_or_trusted_is_refused() {
         script(&below, 0o755);
         bad.push((below, "it belongs to uid"));
         let linked = make("linked");
-        fs::write(tree.scratch().join("run"), "#!/bin/sh\n").expect("run");
-        set_mode(&tree.scratch().join("run"), 0o755);
+        tree.script("run", "#!/bin/sh\n");
         symlink(tree.scratch().join("run"), linked.join("run")).expect("link");
         bad.push((linked, "it belongs to uid"));
         let link = base.join("link-to-below");

@@ -1,6 +1,6 @@
 //! The tools in scripts, as users write them: execline and shell, pipes, cont-init loops, operands that look like options.
 
-use crate::support::{Ran, Tree, preferred_port, wait_until};
+use crate::support::{Ran, Tree, executable, preferred_port, wait_until};
 use std::fs;
 
 /// A tree with three profiles registered, `coder` up.
@@ -163,8 +163,7 @@ fn a_template_may_run_something_else() {
     let template = tree.template().with_file_name("own");
     fs::create_dir(&template).expect("mkdir");
     let run = "#!/bin/sh\nexec 2>&1\nexec hermes-run-gateway -P \"${1#gateway-}\" sh -c 'echo $$ > \"$HERMES_HOME/profiles/coder/own\"; exec sleep 1000'\n";
-    fs::write(template.join("run"), run).expect("run");
-    fs::set_permissions(template.join("run"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("mode");
+    executable(&template.join("run"), run);
     let profile = tree.profile("coder");
     let ran = tree.tool("hermes-svc-register").args(["-u", "-T"]).arg(&template).arg("coder").run();
     ran.is(0, "profile=coder action=registered port=9530\n", "");

@@ -1,15 +1,13 @@
 //! The tests' own ground.
 
-use crate::support::{Tree, start_time, wait_until};
+use crate::support::{Tree, executable, start_time, wait_until};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 /// A service that runs the stand-in for `default`, without any of our tools.
 fn service(tree: &Tree, name: &str) {
     let dir = tree.scandir().join(name);
     fs::create_dir(&dir).expect("service");
-    fs::write(dir.join("run"), "#!/bin/sh\nexec hermes gateway run --replace\n").expect("run");
-    fs::set_permissions(dir.join("run"), fs::Permissions::from_mode(0o755)).expect("mode");
+    executable(&dir.join("run"), "#!/bin/sh\nexec hermes gateway run --replace\n");
 }
 
 #[test]

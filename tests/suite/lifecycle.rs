@@ -529,7 +529,8 @@ fn whoever_is_last_of_many_disk_and_process_agree() {
         .map(|n| tree.tool(if n % 2 == 0 { "hermes-svc-start" } else { "hermes-svc-stop" }).arg("coder").start())
         .collect();
     for run in runs {
-        run.wait().is(0, "profile=coder action=*\n", "");
+        // On a busy machine the lock of the intent may be waited for in vain: a warning.
+        run.wait().is(0, "profile=coder action=*\n", "**");
     }
     let wanted = tree.svstat("coder", "wantedup,normallyup").expect("an answer");
     match desired(&tree, "coder").as_deref() {

@@ -1,7 +1,7 @@
 //! Slots: instances of the template, published by one rename, brought up to date while live, retired without ever deleting
 //! under a supervisor, and closed to the runtime account.
 
-use crate::support::{Process, Tree, kill, preferred_port, snapshot, start_time, wait_for, wait_until};
+use crate::support::{Process, Tree, executable, kill, preferred_port, snapshot, start_time, wait_for, wait_until};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
@@ -454,7 +454,7 @@ fn a_long_drain_holds_up_nobody_else() {
 fn a_logger_that_ignores_the_end_of_its_input_is_killed_at_last() {
     let tree = Tree::up();
     let other = second_template(&tree);
-    fs::write(other.join("log/run"), "#!/bin/sh\ntrap '' HUP TERM\nwhile :; do sleep 1000; done\n").expect("run");
+    executable(&other.join("log/run"), "#!/bin/sh\ntrap '' HUP TERM\nwhile :; do sleep 1000; done\n");
     fs::remove_file(other.join("log/notification-fd")).expect("file");
     tree.profile("coder");
     tree.tool("hermes-svc-register").args(["-u", "-T"]).arg(&other).arg("coder").run().is(
@@ -551,8 +551,7 @@ fn a_slot_that_does_not_fit_is_refused_with_the_limit() {
     tree.svscan_max(5);
     // Somebody else's service counts as well.
     fs::create_dir(tree.scandir().join("somebody")).expect("mkdir");
-    fs::write(tree.scandir().join("somebody/run"), "#!/bin/sh\nexec sleep 1000\n").expect("run");
-    fs::set_permissions(tree.scandir().join("somebody/run"), fs::Permissions::from_mode(0o755)).expect("mode");
+    executable(&tree.scandir().join("somebody/run"), "#!/bin/sh\nexec sleep 1000\n");
     let run = |name: &str| {
         tree.profile(name);
         tree.tool("hermes-svc-register").env("HERMES_MAX_SERVICES", "5").arg(name).run()
@@ -896,7 +895,7 @@ fn the_account_can_create_replace_or_write_nothing_in_the_scandir() {
     tree.tool_as_account("s6-svc").arg("-d").arg(tree.slot("coder").join("log")).run().is(
         111,
         "",
-        "s6-svc: fatal: *\n",
+        "s6-svc: *: Permission denied\n",
     );
     let ran = tree.tool_as_account("s6-svscanctl").arg("-t").arg(tree.scandir()).run();
     assert_ne!(ran.code, 0, "{ran}");

@@ -16,7 +16,7 @@ pub use proc::{Process, kill, processes, start_time};
 pub use profile::Profile;
 pub use snapshot::snapshot;
 pub use tool::{Ran, Tool};
-pub use tree::{Tree, is_root};
+pub use tree::{Tree, executable, is_root};
 
 use std::time::{Duration, Instant};
 

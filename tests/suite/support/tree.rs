@@ -56,11 +56,7 @@ impl Tree {
         for dir in [tree.home(), tree.scratch()] {
             chown(dir, Some(uid), Some(gid)).expect("owner");
         }
-        tree.install_tools();
-        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("template/gateway");
-        if template.is_dir() {
-            copy_template(&template, &tree.template(), &tree.bin());
-        }
+        tree.install();
         tree
     }
 
@@ -156,8 +152,7 @@ impl Tree {
     /// An executable file in `scratch`, as a user writes a script; its path.
     pub fn script(&self, name: &str, text: &str) -> String {
         let path = self.scratch().join(name);
-        fs::write(&path, text).expect("script");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+        executable(&path, text);
         path.display().to_string()
     }
 
@@ -182,24 +177,23 @@ impl Tree {
         self.tool("unshare").args(["--mount", "sh", "-c", &script]).run()
     }
 
-    fn install_tools(&self) {
+    /// The tools, the stand-in, and the template with the modes that `make install` gives it.
+    fn install(&self) {
         let built = Path::new(env!("CARGO_BIN_EXE_hermes-s6")).parent().expect("a directory");
         // Where the build directory is closed to the runtime account (below /root, say), the tools are copied out of it.
         let open = built.ancestors().all(|dir| fs::metadata(dir).is_ok_and(|m| m.mode() & 0o001 != 0));
-        for entry in fs::read_dir(built).expect("the build directory").flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with("hermes-") && !name.contains('.') {
-                let to = self.bin().join(&name);
-                if open || !is_root() {
-                    symlink(entry.path(), to).expect("link");
-                } else {
-                    fs::copy(entry.path(), to).expect("copy");
-                }
-            }
-        }
-        let stand_in = self.bin().join("hermes");
-        fs::write(&stand_in, include_bytes!("hermes")).expect("the stand-in");
-        fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).expect("mode");
+        let how = if open || !is_root() { "ln -s" } else { "cp" };
+        let script = r#"umask 022
+            for tool in "$2"/hermes-*; do case ${tool##*/} in *.*) ;; *) $1 "$tool" "$4" ;; esac; done
+            cp "$3/tests/suite/support/hermes" "$4" && chmod 755 "$4/hermes"
+            cp -R "$3/template/gateway/." "$5" && chmod -R u=rwX,go=rX "$5"
+            # As make install does: the directory of these tools in the scripts.
+            sed -i "s|/command:/usr/local/bin:|$4:/command:/usr/local/bin:|" \
+                "$5/run" "$5/finish" "$5/data/check" "$5/log/run""#;
+        let mut command = Command::new("sh");
+        command.args(["-ec", script, "sh", how]).arg(built).arg(env!("CARGO_MANIFEST_DIR"));
+        let status = command.arg(self.bin()).arg(self.template()).status().expect("sh");
+        assert!(status.success(), "unable to install into {}", self.root.display());
     }
 
     /// Start s6-svscan and wait until it listens.
@@ -389,11 +383,24 @@ static BASE: LazyLock<PathBuf> = LazyLock::new(|| {
 
 fn can_execute_in(dir: &Path) -> bool {
     let probe = dir.join(format!("hermes-s6-test.probe.{}", std::process::id()));
-    let made = fs::write(&probe, "#!/bin/sh\n")
-        .and_then(|()| fs::set_permissions(&probe, fs::Permissions::from_mode(0o755)))
-        .and_then(|()| Command::new(&probe).status());
+    let status = write_by_shell(&probe, "#!/bin/sh\n").and_then(|()| Command::new(&probe).status());
     let _ = fs::remove_file(&probe);
-    made.is_ok_and(|status| status.success())
+    status.is_ok_and(|status| status.success())
+}
+
+/// An executable file with this text.
+///
+/// Another process writes it: a descriptor of ours would be inherited by whatever other tests start meanwhile, and as long
+/// as one of those has not come to its exec, nobody could execute the file ("Text file busy").
+#[track_caller]
+pub fn executable(path: &Path, text: &str) {
+    write_by_shell(path, text).unwrap_or_else(|e| panic!("unable to write {}: {e}", path.display()));
+}
+
+fn write_by_shell(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", "printf %s \"$1\" > \"$0\"; chmod 755 \"$0\""]).arg(path).arg(text).stderr(Stdio::null());
+    if shell.status()?.success() { Ok(()) } else { Err(std::io::Error::other("the shell cannot")) }
 }
 
 /// Trees whose test run died (Ctrl-C, a killed build) are cleared by the next.
@@ -435,23 +442,4 @@ fn locked(dir: &Path, how: FlockOperation) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(dir, flags, Mode::empty()).ok()?;
     rustix::fs::flock(&fd, how).ok().map(|()| fd)
-}
-
-/// The template as `make install` would put it there: with its modes, and with the directory of these tools in its scripts.
-fn copy_template(from: &Path, to: &Path, bin: &Path) {
-    for entry in fs::read_dir(from).expect("template").flatten() {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        let meta = fs::metadata(&from).expect("template");
-        if meta.is_dir() {
-            fs::create_dir_all(&to).expect("template");
-            fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("mode");
-            copy_template(&from, &to, bin);
-        } else {
-            let text = fs::read_to_string(&from).expect("template");
-            let bin = format!("{}:/command:/usr/local/bin:", bin.display());
-            fs::write(&to, text.replace("/command:/usr/local/bin:", &bin)).expect("template");
-            let mode = if meta.mode() & 0o100 != 0 { 0o755 } else { 0o644 };
-            fs::set_permissions(&to, fs::Permissions::from_mode(mode)).expect("mode");
-        }
-    }
 }
