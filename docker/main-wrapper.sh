@@ -1,4 +1,5 @@
 #!/command/with-contenv sh
+# shellcheck shell=sh
 # The container's command, as the runtime account and with its exit code:
 # none is the hermes client, an executable is itself, anything else is for the client.
 # Hermes Agent and hermes-reconcile-all find the command in /proc by this file's name.

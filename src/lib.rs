@@ -39,6 +39,7 @@ pub mod lifecycle;
 pub mod port;
 pub mod process;
 pub mod reconcile;
+pub mod sealed;
 pub mod settings;
 pub mod status;
 pub mod watch;

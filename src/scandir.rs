@@ -10,6 +10,7 @@ use crate::trusted::{self, Rule};
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::geteuid;
+use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,8 @@ pub struct Scandir {
     /// Its path, absolute.
     pub path: PathBuf,
     pub(crate) dir: OwnedFd,
+    /// The lock file, once it was needed.
+    lock: OnceCell<OwnedFd>,
 }
 
 /// Does an s6-svscan listen on the scandir?
@@ -56,10 +59,10 @@ impl Scandir {
         let unable = |e| Error::system("open", path.display(), e);
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(unable)?;
         if !geteuid().is_root() || open {
-            return Ok(Scandir { path: path.to_path_buf(), dir });
+            return Ok(Scandir { path: path.to_path_buf(), dir, lock: OnceCell::new() });
         }
         match trusted::open_dir(path, Rule::RootOnly) {
-            Ok((dir, _)) => Ok(Scandir { path: path.to_path_buf(), dir }),
+            Ok((dir, _)) => Ok(Scandir { path: path.to_path_buf(), dir, lock: OnceCell::new() }),
             Err(wrong) => {
                 let hint = "HERMES_OPEN_SCANDIR=1 lets root act there all the same";
                 let text = format!("unable to trust scandir {}: {wrong}: {hint}", path.display());
@@ -218,15 +221,27 @@ impl Scandir {
     ///
     /// # Errors
     /// 99 when the deadline passes first, 102 where the caller may not write here.
-    pub fn lock(&self, deadline: Deadline) -> Result<ScandirLock> {
+    pub fn lock(&self, deadline: Deadline) -> Result<ScandirLock<'_>> {
+        let file = match self.lock.get() {
+            Some(file) => file,
+            None => {
+                let file = self.open_lock()?;
+                self.lock.get_or_init(|| file)
+            }
+        };
+        lock::take(file, self.path.join(LOCK).display(), deadline)?;
+        Ok(ScandirLock(file))
+    }
+
+    fn open_lock(&self) -> Result<OwnedFd> {
         let shown = self.path.join(LOCK);
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mode = Mode::RUSR | Mode::WUSR;
-        let fd = loop {
+        loop {
             match rustix::fs::openat(&self.dir, LOCK, flags, Mode::empty()) {
                 Err(Errno::NOENT) => {}
                 Err(Errno::ACCESS | Errno::PERM) => return Err(self.not_permitted("lock")),
-                other => break other.map_err(|e| Error::system("open", shown.display(), e))?,
+                other => return other.map_err(|e| Error::system("open", shown.display(), e)),
             }
             match rustix::fs::openat(&self.dir, LOCK, flags | OFlags::CREATE | OFlags::EXCL, mode) {
                 Err(Errno::EXIST) => {}
@@ -234,12 +249,10 @@ impl Scandir {
                 other => {
                     let fd = other.map_err(|e| Error::system("create", shown.display(), e))?;
                     self.share_with_owner(&fd);
-                    break fd;
+                    return Ok(fd);
                 }
             }
-        };
-        lock::take(&fd, shown.display(), deadline)?;
-        Ok(ScandirLock(fd))
+        }
     }
 
     /// An open scandir (`HERMES_OPEN_SCANDIR=1`) has two writers, root and its owner: both must be able to lock.
@@ -271,11 +284,11 @@ pub fn s6_is_pid_1() -> bool {
 }
 
 /// The held lock of a scandir; dropped, it is free.
-pub struct ScandirLock(OwnedFd);
+pub struct ScandirLock<'a>(&'a OwnedFd);
 
-impl Drop for ScandirLock {
+impl Drop for ScandirLock<'_> {
     fn drop(&mut self) {
-        lock::release(&self.0);
+        lock::release(self.0);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::exit::{Error, Exit, Result};
 use crate::trusted::{self, Rule};
 use rustix::process::geteuid;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ pub struct Template {
     pub path: PathBuf,
     /// Its directories, relative, parents first.
     pub dirs: Vec<String>,
-    /// Its files, relative.
-    pub files: Vec<String>,
+    /// Its files, relative, and where they are.
+    pub files: BTreeMap<String, PathBuf>,
 }
 
 impl Template {
@@ -31,12 +32,11 @@ impl Template {
     /// 100 if it cannot be supervised, or, for root, if somebody else could change what root would run.
     pub fn load(option: Option<&OsStr>) -> Result<Template> {
         let path = crate::cli::choose(option, "HERMES_SLOT_TEMPLATE", INSTALLED);
-        let mut template = Template { path: path.clone(), dirs: Vec::new(), files: Vec::new() };
+        let mut template = Template { path: path.clone(), dirs: Vec::new(), files: BTreeMap::new() };
         if geteuid().is_root() {
             require_root_only(&path)?;
         }
         template.walk("")?;
-        template.files.sort();
         template.dirs.sort();
         for run in ["run", "log/run"] {
             if run == "run" || template.has_logger() {
@@ -72,7 +72,7 @@ impl Template {
                 self.walk(&relative)?;
                 self.dirs.push(relative);
             } else {
-                self.files.push(relative);
+                self.files.insert(relative, path);
             }
         }
         Ok(())

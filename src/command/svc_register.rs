@@ -2,7 +2,7 @@
 
 use crate::cli::{self, Args, Deadline, Item, Stop, Tool, flag, valued};
 use crate::command::{one_profile, operand};
-use crate::exit::{Exit, Result};
+use crate::exit::{Error, Exit, Result};
 use crate::home::Home;
 use crate::intent::Guard;
 use crate::lifecycle;
@@ -13,7 +13,8 @@ use crate::record::{Output, Record};
 use crate::register;
 use crate::retire;
 use crate::s6;
-use crate::scandir::Scandir;
+use crate::scandir::{Listening, Scandir};
+use crate::sealed;
 use crate::slot::{self, Plan, Slot};
 use crate::supervise;
 use crate::template::Template;
@@ -90,6 +91,9 @@ fn register(
     options: &Options,
     log: &dyn Log,
 ) -> Result<Record> {
+    if sealed::is_sealed(scandir) && !options.up && options.env.is_empty() && scandir.listening() != Listening::No {
+        return by_watcher(home, scandir, profile, options);
+    }
     scandir.require_publishable()?;
     let port = port::allocate(home, profile, options.dry_run, options.deadline, log)?;
     let Options { dry_run, up, deadline, env } = options;
@@ -153,4 +157,23 @@ fn register(
         .number_or_none("port", port.map(u64::from))
         .note("note", note)
         .flag("dry_run", *dry_run))
+}
+
+/// The runtime account of a sealed tree has its profiles registered by hermes-profile-watch.
+fn by_watcher(home: &Home, scandir: &Scandir, profile: &Profile, options: &Options) -> Result<Record> {
+    let there = scandir.has_slot(profile);
+    if !options.dry_run {
+        sealed::await_slot(scandir, profile, options.deadline).map_err(|error| {
+            match scandir.require_publishable() {
+                Err(why) => Error::new(error.exit, format!("{}; {}", why.text, error.text)),
+                Ok(()) => error,
+            }
+        })?;
+    }
+    Ok(Record::new()
+        .text("profile", profile.as_str())
+        .text("action", if there { "unchanged" } else { "registered" })
+        .number_or_none("port", port::lookup(home, profile)?.map(u64::from))
+        .note("note", None::<&str>)
+        .flag("dry_run", options.dry_run))
 }

@@ -11,6 +11,7 @@ use crate::profile::Profile;
 use crate::record::{Output, Record};
 use crate::retire;
 use crate::scandir::Scandir;
+use crate::sealed;
 use std::process::ExitCode;
 
 /// The tool.
@@ -69,8 +70,15 @@ fn unregister(
     deadline: Deadline,
     log: &dyn Log,
 ) -> Result<&'static str> {
-    scandir.require_writable()?;
     let there = scandir.has_slot(profile);
+    if sealed::is_sealed(scandir) && home.require(profile).is_err() {
+        // The watcher retires it, and frees its port.
+        if there && !dry_run {
+            sealed::await_no_slot(scandir, profile, deadline)?;
+        }
+        return Ok(if there { "unregistered" } else { "absent" });
+    }
+    scandir.require_writable()?;
     if !dry_run {
         if there {
             retire::retire(scandir, profile, deadline, log)?;

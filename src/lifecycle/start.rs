@@ -1,23 +1,19 @@
 //! Start.
 
 use super::Site;
-use crate::cli::Deadline;
 use crate::exit::{Error, Exit, Result};
 use crate::intent::{self, Intent};
 use crate::port;
 use crate::profile::Profile;
 use crate::register;
 use crate::s6::{self, Svstat};
-use crate::scandir::Listening;
+use crate::sealed;
 use crate::settings;
 use crate::slot::{Plan, Slot};
 use crate::supervise::Changes;
 use crate::template::Template;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// How long the runtime account of a sealed tree waits for hermes-profile-watch to make a slot, milliseconds.
-const WATCHER_MS: u64 = 5000;
 
 /// `-w`: still up this much later.
 const STEADY: Duration = Duration::from_secs(1);
@@ -45,8 +41,8 @@ pub fn order(site: &Site, profile: &Profile) -> Result<bool> {
         return Err(Error::new(Exit::WrongState, text));
     }
     let slot = site.scandir.slot(profile);
-    if !site.scandir.has_slot(profile) && !may_publish(site) {
-        await_watcher(site, profile)?;
+    if !site.scandir.has_slot(profile) && sealed::is_sealed(site.scandir) {
+        sealed::await_slot(site.scandir, profile, site.deadline)?;
     }
     if !site.scandir.has_slot(profile) {
         site.scandir.require_publishable()?;
@@ -134,10 +130,6 @@ fn dead(site: &Site, profile: &Profile, why: &str) -> Error {
     Error::new(Exit::System, format!("unable to start {profile}: it {why}; {}", super::tail::hint(site.home, profile)))
 }
 
-fn may_publish(site: &Site) -> bool {
-    site.scandir.require_writable().is_ok() && site.scandir.listening() != Listening::Unknown
-}
-
 /// Make the slot of a real profile that has none (B3), up.
 fn mint(site: &Site, profile: &Profile, template: &Template) -> Result<()> {
     if site.dry_run {
@@ -150,16 +142,4 @@ fn mint(site: &Site, profile: &Profile, template: &Template) -> Result<()> {
     drop(lock);
     register::confirm(site.scandir, &plan, site.deadline.or_after_ms(super::PROMPT_MS), site.log)
         .inspect_err(|_| register::take_back(site.scandir, profile, site.log))
-}
-
-/// The runtime account of a sealed tree cannot make a slot: the watcher, which is root, does.
-fn await_watcher(site: &Site, profile: &Profile) -> Result<()> {
-    let deadline: Deadline = site.deadline.or_after_ms(WATCHER_MS);
-    let none: [PathBuf; 0] = [];
-    let changes = Changes::watch(none.iter().map(PathBuf::as_path))?.and_scandir(&site.scandir.path);
-    let waited = changes.until(deadline, "its slot", || Ok(site.scandir.has_slot(profile).then_some(())));
-    waited.map_err(|_| {
-        let text = format!("unable to start {profile}: no slot yet: is hermes-profile-watch up?");
-        Error::new(Exit::WrongState, text)
-    })
 }

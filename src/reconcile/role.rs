@@ -24,22 +24,25 @@ fn is_gateway_run(command: &[String]) -> bool {
     command.starts_with(&["gateway".to_string(), "run".to_string()]) && !command.iter().any(|a| a == "--no-supervise")
 }
 
-/// The container's command: the arguments behind `main-wrapper.sh` of PID 1 itself, or, where that is s6-svscan, of a
-/// child of it that belongs to root. Never of just any process: the account could start one of that name (G2), and a
-/// host sees those of all its containers.
+/// The container's command: the arguments behind `main-wrapper.sh` of PID 1, or of a child of it that belongs to the same
+/// uid. Never of just any process: the account could start one of that name (G2), and a host sees those of all its
+/// containers, which are in pid namespaces of their own.
 fn command() -> Option<Vec<String>> {
-    let own = arguments(Path::new("/proc/1")).and_then(|arguments| behind_wrapper(&arguments));
-    if own.is_some() || !scandir::s6_is_pid_1() {
-        return own;
-    }
-    let mut children = std::fs::read_dir("/proc").ok()?.filter_map(|entry| {
+    // The real uid: /proc/PID itself shows the effective one, which is root's while the account runs `su`.
+    let owner = process::uid(1)?;
+    let own_namespace = process::pid_namespace();
+    let mut candidates = std::fs::read_dir("/proc").ok()?.filter_map(|entry| {
         let entry = entry.ok()?;
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        // The real uid: /proc/PID itself shows the effective one, which is root's while the account runs `su`.
-        let of_root = process::uid(pid) == Some(0);
-        (of_root && process::stat(pid).map(|s| s.parent) == Some(1)).then(|| entry.path())
+        let near = pid == 1 || process::stat(pid).is_some_and(|stat| stat.parent == 1);
+        let here = || match std::fs::read_link(entry.path().join("ns/pid")) {
+            Ok(namespace) => Some(namespace.to_string_lossy().into_owned()) == own_namespace,
+            // Not ours to look at: then only where there is no doubt that we are inside.
+            Err(_) => scandir::s6_is_pid_1(),
+        };
+        (near && process::uid(pid) == Some(owner) && here()).then(|| entry.path())
     });
-    children.find_map(|dir| behind_wrapper(&arguments(&dir)?))
+    candidates.find_map(|dir| behind_wrapper(&arguments(&dir)?))
 }
 
 fn arguments(process: &Path) -> Option<Vec<String>> {
