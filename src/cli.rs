@@ -202,6 +202,17 @@ impl Deadline {
         }
     }
 
+    /// What is left, at most `most`, for one more wait.
+    ///
+    /// # Errors
+    /// 99 with `what` when nothing is left, 111 when a deferred signal came.
+    pub fn patience(self, most: Duration, what: impl std::fmt::Display) -> Outcome<Duration> {
+        if crate::interrupt::caught() {
+            return Err(Error::new(Exit::System, format!("interrupted while waiting for {what}")));
+        }
+        self.left(most).ok_or_else(|| self.timed_out(what))
+    }
+
     /// Is there no limit?
     pub fn is_endless(self) -> bool {
         self.at.is_none()

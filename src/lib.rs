@@ -35,6 +35,7 @@ pub mod bootlog;
 pub mod command;
 pub mod environment;
 pub mod gateway;
+pub mod interrupt;
 pub mod lifecycle;
 pub mod port;
 pub mod process;

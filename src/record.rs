@@ -17,6 +17,7 @@ enum Field {
     Number(u64),
     /// JSON only.
     Flag(bool),
+    YesNo(bool),
     /// JSON only.
     Aside(String),
     /// `null` in JSON, and this word, if any, in text.
@@ -64,6 +65,13 @@ impl Record {
         self
     }
 
+    /// A boolean: `yes` or `no` in text.
+    #[must_use]
+    pub fn yes_no(mut self, key: &'static str, value: bool) -> Record {
+        self.fields.push((key, Field::YesNo(value)));
+        self
+    }
+
     /// A text that only JSON shows, because the text form has it elsewhere.
     #[must_use]
     pub fn json_only(mut self, key: &'static str, value: &str) -> Record {
@@ -78,6 +86,7 @@ impl Record {
             let value = match field {
                 Field::Text(value) => spaceless(value),
                 Field::Number(value) => value.to_string(),
+                Field::YesNo(value) => if *value { "yes" } else { "no" }.to_string(),
                 Field::Absent(Some(word)) => (*word).to_string(),
                 Field::Flag(_) | Field::Aside(_) | Field::Absent(None) => continue,
             };
@@ -94,7 +103,7 @@ impl Record {
                 let value = match field {
                     Field::Text(value) | Field::Aside(value) => Json::from(printable(value)),
                     Field::Number(value) => Json::from(*value),
-                    Field::Flag(value) => Json::from(*value),
+                    Field::Flag(value) | Field::YesNo(value) => Json::from(*value),
                     Field::Absent(_) => Json::Null,
                 };
                 format!("\"{key}\":{value}")

@@ -90,7 +90,7 @@ impl Changes {
     /// Look until `done` gives something; sleep between two looks until something changed.
     ///
     /// # Errors
-    /// Those of `done`; 99 with `what` when the deadline has passed.
+    /// Those of `done`; 99 with `what` when the deadline has passed, 111 when a deferred signal came.
     pub fn until<T>(
         &self,
         deadline: Deadline,
@@ -101,8 +101,7 @@ impl Changes {
             if let Some(result) = done()? {
                 return Ok(result);
             }
-            let Some(left) = deadline.left(self.at_most) else { return Err(deadline.timed_out(what)) };
-            self.sleep(left);
+            self.sleep(deadline.patience(self.at_most, &what)?);
         }
     }
 

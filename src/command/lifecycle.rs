@@ -4,6 +4,7 @@ use crate::cli::{Args, Deadline};
 use crate::command::Failures;
 use crate::exit::{Exit, Result};
 use crate::home::Home;
+use crate::interrupt;
 use crate::lifecycle::Site;
 use crate::message::{Log as _, Stderr};
 use crate::profile::Profile;
@@ -26,7 +27,7 @@ pub struct Common {
     pub operands: Vec<OsString>,
 }
 
-/// Order each profile about, then wait for each; report every failure, print one record for every success, and end with
+/// Order each profile about, settle what was begun for all of them together, then wait for each; report every failure, print one record for every success, and end with
 /// the worst code (F13).
 ///
 /// # Errors
@@ -36,6 +37,7 @@ pub fn each<B>(
     common: &Common,
     all: impl Fn(&Home, &Scandir, &Stderr) -> Result<Vec<Profile>>,
     order: impl Fn(&Site, &Profile) -> Result<(B, &'static str)>,
+    settle: impl Fn(&Site, &[(&Profile, B)]) -> Vec<Result<()>>,
     wait: impl Fn(&Site, &Profile, &B) -> Result<()>,
 ) -> Result<Exit> {
     let mut failures = Failures::none();
@@ -62,21 +64,30 @@ pub fn each<B>(
     // A supervisor that is gone is waited for: the others have their orders before that.
     profiles.sort_by_key(|profile| !supervise::is_held(&scandir.slot(profile)));
     let site = Site::new(&home, &scandir, common.dry_run, Deadline::after_ms(common.ms), &log);
-    let mut begun = Vec::new();
+    let (mut begun, mut actions) = (Vec::new(), Vec::new());
     for profile in &profiles {
         match order(&site, profile) {
-            Ok((state, action)) => begun.push((profile, state, action)),
+            Ok((state, action)) => {
+                begun.push((profile, state));
+                actions.push(action);
+            }
             Err(error) => failures.add(args, &error),
         }
     }
-    for (profile, state, action) in &begun {
-        match wait(&site, profile, state) {
+    for ((settled, (profile, state)), action) in settle(&site, &begun).into_iter().zip(&begun).zip(actions) {
+        match settled.and_then(|()| wait(&site, profile, state)) {
             Ok(()) => {
-                let record = Record::new().text("profile", profile.as_str()).text("action", *action);
+                let record = Record::new().text("profile", profile.as_str()).text("action", action);
                 Output { json: common.json }.record("", &record.flag("dry_run", common.dry_run))?;
             }
             Err(error) => failures.add(args, &error),
         }
     }
+    interrupt::end();
     Ok(failures.exit())
+}
+
+/// Where an order leaves nothing to settle.
+pub fn settled<B>(_: &Site, begun: &[(&Profile, B)]) -> Vec<Result<()>> {
+    begun.iter().map(|_| Ok(())).collect()
 }

@@ -64,12 +64,10 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
             Ok(wanted)
         },
         |site, profile| Ok((restart::order(site, profile)?, "restarted")),
-        |site, profile, begun| {
-            restart::finish(site, profile, begun)?;
-            match begun {
-                Begun::Stopping(_) => start::wait(site, profile, until),
-                Begun::ByItself => Ok(()),
-            }
+        restart::finish,
+        |site, profile, begun| match begun {
+            Begun::Stopping(_) => start::wait(site, profile, until, None),
+            Begun::ByItself => Ok(()),
         },
     )?)
 }

@@ -1,7 +1,7 @@
 //! hermes-svc-start: record the intent, bring the gateway up, verify.
 
 use crate::cli::{self, Args, Item, Stop, Tool, flag};
-use crate::command::lifecycle::{Common, each};
+use crate::command::lifecycle::{Common, each, settled};
 use crate::command::operand;
 use crate::exit::Exit;
 use crate::lifecycle::start::{self, Until};
@@ -59,7 +59,11 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
             let intended = status::intended_up(home, log)?.into_iter();
             Ok(intended.filter(|p| p.is_default() || !served_by_default).collect())
         },
-        |site, profile| Ok(((), if start::order(site, profile)? { "started" } else { "unchanged" })),
-        |site, profile, ()| start::wait(site, profile, until),
+        |site, profile| {
+            let ordered = start::order(site, profile)?;
+            Ok((ordered.draining, if ordered.changed { "started" } else { "unchanged" }))
+        },
+        settled,
+        |site, profile, draining| start::wait(site, profile, until, *draining),
     )?)
 }

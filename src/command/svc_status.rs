@@ -90,7 +90,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
         };
     }
     let mut failures = Failures::none();
-    let all = look(&home, &scandir, &named, &log, |error| failures.add(args, error))?;
+    let all = look(&home, &scandir, &named, why, &log, |error| failures.add(args, error))?;
     if quiet {
         let up = |s: &Status| matches!(s.doing, Doing::Up);
         return Ok(failures.exit().max(if all.iter().all(up) { Exit::Done } else { Exit::No }));
@@ -113,11 +113,13 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     Ok(if manager.is_s6 { failures.exit() } else { Exit::WrongState })
 }
 
-/// The named profiles, or all that are known. A named one without a slot is a failure of its own.
+/// The named profiles, or all that are known. A named one without a slot is a failure of its own, and one that is there on
+/// the volume may be looked at all the same.
 fn look(
     home: &Home,
     scandir: &Scandir,
     named: &[Profile],
+    unregistered_too: bool,
     log: &Stderr,
     mut failed: impl FnMut(&Error),
 ) -> Result<Vec<Status>> {
@@ -125,7 +127,13 @@ fn look(
     let known = if named.is_empty() { status::known(home, scandir, log)? } else { named.to_vec() };
     for profile in known {
         let registered = if named.is_empty() { Ok(()) } else { scandir.require_slot(&profile).map(drop) };
-        match registered.and_then(|()| status::look(home, scandir, &profile)) {
+        if let Err(error) = &registered {
+            failed(error);
+            if !unregistered_too || home.require(&profile).is_err() {
+                continue;
+            }
+        }
+        match status::look(home, scandir, &profile) {
             Ok(status) => all.push(status),
             Err(error) => failed(&error),
         }
@@ -160,7 +168,7 @@ fn follow_changes(
         let slots: Vec<_> = before.iter().map(|s| scandir.slot(&s.profile)).collect();
         let changes = Changes::watch(slots.iter().map(|s| s.as_path()))?.and_scandir(&scandir.path);
         // Look once more after the watch was set: what changed in between is not lost.
-        let now = look(home, scandir, named, log, |_| {})?;
+        let now = look(home, scandir, named, false, log, |_| {})?;
         for status in &now {
             let old = before.iter().find(|s| s.profile == status.profile);
             if old.is_none_or(|old| Status { uptime: None, ..old.clone() } != Status { uptime: None, ..status.clone() })

@@ -1,7 +1,7 @@
 //! hermes-svc-stop: record the intent, bring the gateway down, verify.
 
 use crate::cli::{self, Args, Item, Stop, Tool, flag};
-use crate::command::lifecycle::{Common, each};
+use crate::command::lifecycle::{Common, each, settled};
 use crate::command::operand;
 use crate::exit::Exit;
 use crate::lifecycle::stop;
@@ -55,6 +55,7 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
         &common,
         |_, scandir, _| status::up(scandir),
         |site, profile| Ok(((), if stop::order(site, profile, keep_intent)? { "stopped" } else { "unchanged" })),
+        settled,
         |site, profile, ()| if wait { stop::wait(site, profile, keep_intent) } else { Ok(()) },
     )?)
 }

@@ -63,8 +63,12 @@ impl<'a> Site<'a> {
         Some(guard)
     }
 
+    /// Record the intent, unless it is on disk already: a volume that takes nothing more is then no hindrance.
     fn write(&self, profile: &Profile, wanted: Intent) -> Result<()> {
-        if self.dry_run { Ok(()) } else { intent::write(self.home, profile, wanted, self.log) }
+        if self.dry_run || intent::read(self.home, profile)? == Some(wanted) {
+            return Ok(());
+        }
+        intent::write(self.home, profile, wanted, self.log)
     }
 
     /// Hermes Agent rewrites the same file without a lock: what was just written may be gone again (A14).
@@ -97,7 +101,8 @@ impl<'a> Site<'a> {
 
     /// s6-svc only writes into a FIFO: wait until the order shows.
     fn taken(&self, slot: &Path, what: &str, shows: impl Fn(&Svstat) -> bool) -> Result<Svstat> {
-        supervise::wait_for(slot, self.deadline.or_after_ms(PROMPT_MS), what, shows)
+        let what = format!("the s6-supervise of {} to {what}", slot.display());
+        supervise::wait_for(slot, self.deadline.or_after_ms(PROMPT_MS), &what, shows)
     }
 }
 

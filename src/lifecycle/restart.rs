@@ -4,9 +4,11 @@
 use super::{Site, marker, start, stop};
 use crate::exit::{Error, Exit, Result};
 use crate::intent::{self, Intent};
+use crate::interrupt;
 use crate::profile::Profile;
 use crate::s6;
 use crate::supervise::Changes;
+use std::path::PathBuf;
 
 /// What a restart has begun.
 pub enum Begun {
@@ -35,6 +37,7 @@ pub fn order(site: &Site, profile: &Profile) -> Result<Begun> {
         s6::svc("-1", &slot)?;
         return Ok(Begun::ByItself);
     }
+    interrupt::defer()?;
     if let Some(pid) = before.pid {
         stop::warn_of_lost_marker(site, marker::write(site.home, profile, pid));
     }
@@ -42,22 +45,52 @@ pub fn order(site: &Site, profile: &Profile) -> Result<Begun> {
     Ok(Begun::Stopping(before.pid))
 }
 
-/// Wait until it is down, then bring it up.
+/// Wait until they are down, and bring each up as soon as it is: one that drains for long does not keep the others down.
+/// Cut short, by the deadline or a signal, it leaves the rest to s6-supervise, so that a restart never ends in a stop.
 ///
 /// # Errors
-/// 99 when the deadline passes, 102 if it was stopped meanwhile: what the operator asked for last is what counts.
-pub fn finish(site: &Site, profile: &Profile, begun: &Begun) -> Result<()> {
-    let Begun::Stopping(old) = begun else { return Ok(()) };
+/// Of each: 99 when the deadline passes, 102 if it was stopped meanwhile: what the operator asked for last is what counts.
+pub fn finish(site: &Site, begun: &[(&Profile, Begun)]) -> Vec<Result<()>> {
+    let mut results: Vec<Option<Result<()>>> = begun.iter().map(|_| None).collect();
+    let slots: Vec<PathBuf> = begun.iter().map(|(profile, _)| site.scandir.slot(profile)).collect();
+    let waited = Changes::watch(slots.iter().map(PathBuf::as_path)).and_then(|changes| {
+        changes.until(site.deadline, "the gateway to end", || {
+            for ((profile, begun), result) in begun.iter().zip(&mut results).filter(|(_, result)| result.is_none()) {
+                *result = step(site, profile, begun).transpose();
+            }
+            Ok(results.iter().all(Option::is_some).then_some(()))
+        })
+    });
+    let ended = |(result, (profile, _)): (Option<Result<()>>, &(&Profile, Begun))| match (result, &waited) {
+        (Some(result), _) => result,
+        (None, Err(error)) => Err(leave(site, profile, error)),
+        (None, Ok(())) => Ok(()),
+    };
+    results.into_iter().zip(begun).map(ended).collect()
+}
+
+/// Leave the start to s6-supervise: the death that it waits for then counts towards a hold, which a finished restart
+/// avoids. Returns what to say.
+fn leave(site: &Site, profile: &Profile, cause: &Error) -> Error {
+    let slot = site.scandir.slot(profile);
+    let _guard = site.guard(profile);
+    let wanted = intent::read(site.home, profile).is_ok_and(|intent| intent != Some(Intent::Stopped));
+    let and = if wanted && s6::svc("-U", &slot).is_ok() { ", and starts again when it has ended" } else { "" };
+    Error::new(cause.exit, format!("{}: {profile} is still draining{and}", cause.text))
+}
+
+/// Bring it up if it is down; `None` if it is not yet.
+fn step(site: &Site, profile: &Profile, begun: &Begun) -> Result<Option<()>> {
+    let Begun::Stopping(old) = begun else { return Ok(Some(())) };
     if site.dry_run {
-        return Ok(());
+        return Ok(Some(()));
     }
     let slot = site.scandir.slot(profile);
-    let what = format!("the gateway of {profile} to end: it is still draining");
-    Changes::watch([slot.as_path()])?.until(site.deadline, what, || {
-        let stat = site.svstat(&slot)?;
-        // Another process already: somebody else restarted it meanwhile, and both have what they want (F4).
-        Ok((stat.is_down() || stat.pid.is_some() && stat.pid != *old).then_some(()))
-    })?;
+    let stat = site.svstat(&slot)?;
+    // Another process already: somebody else restarted it meanwhile, and both have what they want (F4).
+    if !stat.is_down() && (stat.pid.is_none() || stat.pid == *old) {
+        return Ok(None);
+    }
     let _guard = site.guard(profile);
     if intent::read(site.home, profile)? == Some(Intent::Stopped) && !site.svstat(&slot)?.normally_up {
         return Err(Error::new(Exit::WrongState, format!("{profile} was stopped while it restarted: it stays down")));
@@ -65,5 +98,5 @@ pub fn finish(site: &Site, profile: &Profile, begun: &Begun) -> Result<()> {
     if !site.svstat(&slot)?.up {
         start::up(site, profile, &slot)?;
     }
-    site.repair(profile, Intent::Running)
+    site.repair(profile, Intent::Running).map(Some)
 }

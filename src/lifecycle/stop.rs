@@ -28,13 +28,15 @@ pub fn order(site: &Site, profile: &Profile, keep_intent: bool) -> Result<bool> 
         return Ok(true);
     }
     if !keep_intent {
+        let hint = |e: Error| Error::new(e.exit, format!("{}; -k stops it without recording that", e.text));
+        site.write(profile, Intent::Stopped).map_err(hint)?;
+        // Last, so that none is left behind where nothing is stopped.
         if let Some(pid) = before.pid {
             warn_of_lost_marker(site, marker::write(site.home, profile, pid));
         }
-        site.write(profile, Intent::Stopped)?;
     }
     s6::svc(if keep_intent { "-d" } else { "-D" }, &slot)?;
-    site.taken(&slot, "s6-supervise to want it down", |s| !s.wanted_up)?;
+    site.taken(&slot, "want it down", |s| !s.wanted_up)?;
     if !keep_intent {
         site.repair(profile, Intent::Stopped)?;
     }

@@ -357,7 +357,7 @@ impl<'a> Pass<'a> {
         let update = slot.update(self.template, self.dry_run)?;
         let remarked = slot.mark(!up, self.dry_run)?;
         if let Some(stat) = stat
-            && up != (stat.up || stat.wanted_up)
+            && up != stat.wanted_up
         {
             line.note = Some(if up && slot.held().is_some() { "held" } else { "drifting" });
         }

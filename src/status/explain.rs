@@ -36,9 +36,16 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
                 because(format!("its log tells why: {}", tail::hint(home, profile)));
                 format!("mend the cause, then: hermes-svc-start -W {profile}")
             }
-            Doing::Waiting | Doing::Draining if !status.notes.is_empty() => {
+            Doing::Waiting | Doing::Draining if status.notes.iter().any(|n| n.contains(' ')) => {
                 status.notes.iter().filter(|n| n.contains(' ')).for_each(|note| because(note.clone()));
                 format!("hermes-svc-status -F {profile}")
+            }
+            Doing::Draining if status.intent.starts() => {
+                because(
+                    "it was told to end, but nobody recorded that it shall stay down (s6-svc -d, hermes-svc-stop -k)"
+                        .to_string(),
+                );
+                format!("hermes-svc-start -W {profile}")
             }
             Doing::Draining => {
                 because(
@@ -48,7 +55,7 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
             }
             Doing::Down if status.intent.starts() => {
                 because(
-                    "somebody took it down without recording it (s6-svc -d), or it is between two tries".to_string(),
+                    "somebody took it down without recording it (s6-svc -d, hermes-svc-stop -k), or it is between two tries".to_string(),
                 );
                 because(tail::hint(home, profile));
                 format!("hermes-svc-start -W {profile}")

@@ -84,7 +84,7 @@ impl Status {
             .text("state", self.doing.as_str())
             .number_or_none("pid", self.pid.map(|pid| pid as u64))
             .number_or_none("uptime", self.uptime)
-            .flag("ready", self.ready)
+            .yes_no("ready", self.ready)
             .text("intent", self.intent.as_str())
             .number_or_none("port", self.port.map(u64::from))
             .note("note", Some(self.notes.join(",")).filter(|n| !n.is_empty()))
@@ -147,7 +147,7 @@ pub fn look(home: &Home, scandir: &Scandir, profile: &Profile) -> Result<Status>
             Doing::Waiting
         }
         Some(s) if s.up => Doing::Up,
-        Some(s) if !s.finished => Doing::Draining,
+        Some(s) if !s.finished && !s.wanted_up => Doing::Draining,
         // s6 has lost sight of it; it still answers (DESIGN, section 7: tried).
         _ if lock.is_held_here() => {
             notes.push(format!("orphan: {lock}"));

@@ -39,3 +39,6 @@ mod bad_input;
 
 /// Our decision at boot beside that of the Python reconciler.
 mod differential;
+
+/// What people do who cannot wait.
+mod impatient;
