@@ -86,7 +86,7 @@ impl Record {
             let value = match field {
                 Field::Text(value) => spaceless(value),
                 Field::Number(value) => value.to_string(),
-                Field::YesNo(value) => if *value { "yes" } else { "no" }.to_string(),
+                Field::YesNo(value) => (if *value { "yes" } else { "no" }).to_string(),
                 Field::Absent(Some(word)) => (*word).to_string(),
                 Field::Flag(_) | Field::Aside(_) | Field::Absent(None) => continue,
             };

@@ -58,11 +58,12 @@ impl Scandir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let unable = |e| Error::system("open", path.display(), e);
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(unable)?;
+        let scandir = |dir| Scandir { path: path.to_path_buf(), dir, lock: OnceCell::new() };
         if !geteuid().is_root() || open {
-            return Ok(Scandir { path: path.to_path_buf(), dir, lock: OnceCell::new() });
+            return Ok(scandir(dir));
         }
-        match trusted::open_dir(path, Rule::RootOnly) {
-            Ok((dir, _)) => Ok(Scandir { path: path.to_path_buf(), dir, lock: OnceCell::new() }),
+        match trusted::open_dir(path, Rule::RootKept) {
+            Ok((dir, _)) => Ok(scandir(dir)),
             Err(wrong) => {
                 let hint = "HERMES_OPEN_SCANDIR=1 lets root act there all the same";
                 let text = format!("unable to trust scandir {}: {wrong}: {hint}", path.display());

@@ -16,6 +16,9 @@ const LINKS: usize = 40;
 pub enum Rule {
     /// Root's, links and all, and writable by nobody else: what is there is root's own.
     RootOnly,
+    /// The same, except that a directory on the way may be like `/tmp`: who else may write there can, by its sticky bit,
+    /// not move away what is root's.
+    RootKept,
     /// Directories may be anybody's. A link must be one of root's, in a directory where nobody else can make one: what is
     /// there is somebody's own, and not what that somebody points at.
     RootsLinks,
@@ -53,7 +56,7 @@ pub fn follow(path: &Path, rule: Rule) -> Result<Found, Refused> {
     let mut todo: Vec<OsString> = words(path);
     let mut at = root()?;
     let mut links = 0;
-    check(&at, rule)?;
+    check(&at, rule, false)?;
     while let Some(word) = todo.pop() {
         let path = match word.to_str() {
             Some("..") => at.path.parent().unwrap_or(&at.path).to_path_buf(),
@@ -63,7 +66,7 @@ pub fn follow(path: &Path, rule: Rule) -> Result<Found, Refused> {
         let fd = openat(&at.fd, &word, flags, Mode::empty()).map_err(|e| failed(&path, e))?;
         let next = Found { fd, path };
         if kind(&next)? != FileType::Symlink {
-            check(&next, rule)?;
+            check(&next, rule, todo.is_empty())?;
             at = next;
             continue;
         }
@@ -99,7 +102,8 @@ pub fn open_dir(path: &Path, rule: Rule) -> Result<(OwnedFd, PathBuf), Refused> 
     Ok((dir, found.path))
 }
 
-fn check(found: &Found, rule: Rule) -> Result<(), Refused> {
+/// A component, the `last` one or one on the way.
+fn check(found: &Found, rule: Rule, last: bool) -> Result<(), Refused> {
     if rule == Rule::RootsLinks {
         return Ok(());
     }
@@ -107,7 +111,8 @@ fn check(found: &Found, rule: Rule) -> Result<(), Refused> {
     if stat.st_uid != 0 {
         return Err(refused(&found.path, format!("it belongs to uid {}", stat.st_uid)));
     }
-    if is_wide(&stat) {
+    let kept = rule == Rule::RootKept && !last && stat.st_mode & 0o1000 != 0;
+    if is_wide(&stat) && !kept {
         let mode = stat.st_mode & 0o7777;
         return Err(refused(&found.path, format!("its mode is {mode:04o}: others than root may write there")));
     }
