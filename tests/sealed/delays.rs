@@ -259,19 +259,17 @@ fn one_profile_that_cannot_be_read_keeps_no_other_from_its_orders() {
 #[test]
 fn a_thousand_profiles_are_looked_after_as_far_as_there_is_room() {
     let ground = Ground::without_svscan();
-    let text = format!("API_SERVER_KEY=1\nA={}\n", "x".repeat(20_000));
-    let first = ground.tree.profile("p0000").env(&text).dir.join(".env");
+    ground.tree.profile("p0000").intent("running");
     for n in 1..1000 {
         let dir = ground.tree.home().join(format!("profiles/p{n:04}"));
         fs::create_dir(&dir).expect("profile");
         fs::write(dir.join("SOUL.md"), "").expect("marker");
         fs::write(dir.join("gateway_state.json"), "{\"desired_state\":\"running\"}").expect("state");
-        fs::hard_link(&first, dir.join(".env")).expect("link");
         ["", "SOUL.md", "gateway_state.json"].iter().for_each(|name| ground.give(&dir.join(name)));
     }
     let start = Instant::now();
     let ran = ground.tree.tool("hermes-reconcile-all").run();
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
     assert_eq!((ran.code, ran.lines().len()), (111, 1002));
     assert_eq!(ran.lines()[1001].split(' ').nth(2), Some("profiles=1001"));
     // 1000 services, loggers included.

@@ -24,5 +24,7 @@ mod rights;
 mod scandir;
 /// Things in the place of files and directories on the volume.
 mod volume;
+/// The watcher under attack.
+mod watcher;
 /// Bytes on their way to a record or a terminal.
 mod words;

@@ -15,7 +15,7 @@ fn effective_uid(pid: u32) -> Option<u32> {
 }
 
 /// Everything that gives somebody power over a process: all of it must be refused.
-fn attack(pid: u32) -> Vec<String> {
+pub fn attack(pid: u32) -> Vec<String> {
     let raw = Pid::from_raw(pid.cast_signed()).expect("a pid");
     let mut worked = Vec::new();
     for signal in [Signal::STOP, Signal::TERM, Signal::HUP, Signal::USR1, Signal::KILL] {
