@@ -84,6 +84,8 @@ demo:
 	$(MAKE) --no-print-directory build
 	demo/run $(GATEWAY)
 
+include container/container.mk
+
 clean:
 	$(CARGO) clean --target-dir $(CARGO_TARGET_DIR)
 	rm -rf .cache
@@ -96,6 +98,8 @@ help:
 	@echo 'make lint         rustfmt, clippy, shellcheck, mandoc'
 	@echo 'make test         lint, and the suite with the s6 that is installed'
 	@echo 'make test-matrix  the suite with s6 2.11, 2.13 and 2.15'
+	@echo 'make image        hermes-s6, the container image; S6_LAYER= chooses its s6'
+	@echo 'make test-container  build the image and boot it, with the engine that is here'
 	@echo 'make bench        speed and size, side by side with their peers'
 	@echo 'make clean        remove what was built, and .cache'
 	@echo

@@ -76,10 +76,12 @@ pub fn read(dir: impl AsFd, path: &str, limit: usize) -> Content {
         FileType::Fifo => return Content::Unfit("a FIFO".to_string()),
         _ => return Content::Unfit("not a regular file".to_string()),
     }
-    // Room for all of it and the end: two reads, where an empty buffer would be felt out in many.
-    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(limit) + 1);
-    match File::from(fd).take(limit as u64 + 1).read_to_end(&mut bytes) {
-        Ok(read) if read > limit => Content::Unfit(format!("over {limit} bytes long")),
+    let Some(size) = usize::try_from(stat.st_size).ok().filter(|size| *size <= limit) else {
+        return Content::Unfit(format!("over {limit} bytes long"));
+    };
+    // As long as it is now: one read, and no second one to see that there is no more.
+    let mut bytes = Vec::with_capacity(size);
+    match File::from(fd).take(size as u64).read_to_end(&mut bytes) {
         Ok(_) => Content::Bytes(bytes),
         Err(e) => Content::Unfit(crate::exit::cause_text(&e)),
     }
@@ -88,10 +90,22 @@ pub fn read(dir: impl AsFd, path: &str, limit: usize) -> Content {
 /// Replace the file `name` in `dir`, or make it: unique temporary file, fsync, rename, fsync of the directory. Whatever
 /// happens in between, a reader sees the old bytes or the new ones (A15). An old regular file's mode is kept.
 pub fn replace(dir: impl AsFd, name: &str, bytes: &[u8], mode: Mode) -> std::io::Result<()> {
+    replace_if(dir, name, bytes, mode, || Ok(true)).map(drop)
+}
+
+/// The same if `still` agrees once the new bytes are on disk and only the rename is left; says whether it was done.
+pub fn replace_if(
+    dir: impl AsFd,
+    name: &str,
+    bytes: &[u8],
+    mode: Mode,
+    still: impl FnOnce() -> std::io::Result<bool>,
+) -> std::io::Result<bool> {
     let dir = dir.as_fd();
     let old = rustix::fs::statat(dir, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
     let mode = match old {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+        // One that its owner could not read has to become readable.
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o400 != 0 => {
             Mode::from_raw_mode(stat.st_mode & 0o777)
         }
         _ => mode,
@@ -102,12 +116,25 @@ pub fn replace(dir: impl AsFd, name: &str, bytes: &[u8], mode: Mode) -> std::io:
     let written = (file.write_all(bytes))
         .and_then(|()| Ok(rustix::fs::fchmod(&file, mode)?))
         .and_then(|()| file.sync_all())
-        .and_then(|()| Ok(rustix::fs::renameat(dir, temporary.as_str(), dir, name)?));
-    if let Err(e) = written {
+        .and_then(|()| still())
+        .and_then(|go| {
+            if go {
+                rustix::fs::renameat(dir, temporary.as_str(), dir, name)?;
+            }
+            Ok(go)
+        });
+    if !matches!(written, Ok(true)) {
         let _ = rustix::fs::unlinkat(dir, temporary.as_str(), rustix::fs::AtFlags::empty());
-        return Err(e);
+        return written;
     }
-    Ok(rustix::fs::fsync(dir)?)
+    rustix::fs::fsync(dir)?;
+    Ok(true)
+}
+
+/// What tells one version of a file from another: every writer that renames makes a new inode.
+pub fn version(dir: impl AsFd, name: &str) -> Option<(u64, i64, u64, i64)> {
+    let stat = rustix::fs::statat(dir, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some((stat.st_ino, stat.st_mtime, stat.st_mtime_nsec, stat.st_size))
 }
 
 /// Move what has the name `name` out of the way, to `name.bad`, so that nothing is lost.
@@ -129,4 +156,29 @@ pub fn random_suffix() -> std::io::Result<String> {
     let mut bytes = [0u8; 6];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(bytes.iter().map(|b| char::from(LETTERS[usize::from(b % 32)])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_meanwhile_is_not_replaced_and_nothing_is_left() {
+        let path = std::env::temp_dir().join(format!("hermes-s6-beneath.{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("file"), "old").unwrap();
+        let dir = rustix::fs::open(&path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let before = version(&dir, "file");
+        let done = replace_if(&dir, "file", b"ours", Mode::from_raw_mode(0o644), || {
+            std::fs::write(path.join("other"), "theirs")
+                .and_then(|()| std::fs::rename(path.join("other"), path.join("file")))?;
+            Ok(version(&dir, "file") == before)
+        });
+        assert!(!done.unwrap());
+        assert_eq!(std::fs::read(path.join("file")).unwrap(), b"theirs");
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
+        replace(&dir, "file", b"ours", Mode::from_raw_mode(0o644)).unwrap();
+        assert_eq!(std::fs::read(path.join("file")).unwrap(), b"ours");
+        std::fs::remove_dir_all(&path).unwrap();
+    }
 }

@@ -189,6 +189,11 @@ impl Deadline {
         Deadline { at, ms }
     }
 
+    /// It has passed already: what is waited for gets one look.
+    pub fn now() -> Deadline {
+        Deadline { at: Some(Instant::now()), ms: 0 }
+    }
+
     /// What is left, at most `most`; `None` once it has passed.
     pub fn left(self, most: Duration) -> Option<Duration> {
         match self.at {

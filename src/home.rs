@@ -84,7 +84,12 @@ impl Home {
         Ok(scan.profiles)
     }
 
-    /// The same without words: what else has a marker but no valid name is handed over (B7, B8).
+    /// Every profile that can be listed: `default`, at the least (B9).
+    pub fn listed(&self) -> Vec<Profile> {
+        self.scan().unwrap_or_else(|_| Scan::unlisted()).profiles
+    }
+
+    /// Every profile, without words: what else has a marker but no valid name is handed over (B7, B8).
     ///
     /// # Errors
     /// 111 if `profiles` is there and cannot be read.

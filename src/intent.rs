@@ -36,6 +36,10 @@ impl Intent {
 /// The lock that keeps intent and action together: start, stop, restart and reconcile read, write and act inside it.
 const LOCK: &str = ".hermes-s6.intent.lock";
 
+/// Hermes Agent may write the file between our reading and our rename: then what it wrote is read and changed instead (A14).
+/// So often, and then over it.
+const TRIES: u32 = 5;
+
 /// How long it is waited for: the account can hold it for ever, so after that the work goes on with a warning.
 const PATIENCE_MS: u64 = 1000;
 
@@ -45,29 +49,33 @@ pub struct Guard(Option<OwnedFd>);
 impl Guard {
     /// Take the lock, or go on without it after a second.
     pub fn take(home: &Home, profile: &Profile, patience: Deadline, log: &dyn Log) -> Guard {
-        let shown = home.shown(profile, LOCK);
-        let opened = home.act(|home| {
-            let unable = |e| Error::system("open", &shown, e);
-            let Some(dir) = profile_dir(home, profile).map_err(unable)? else { return Ok(None) };
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-            match beneath::open(&dir, LOCK, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(fd) => Ok(Some(fd)),
-                // Nobody can write an intent there either.
-                Err(rustix::io::Errno::ROFS) => Ok(None),
-                Err(errno) => Err(unable(errno)),
-            }
+        let shown = home.shown(profile, "");
+        let taken = home.act(|home| {
+            let dir = profile_dir(home, profile).map_err(|e| Error::system("open", &shown, e))?;
+            dir.map_or(Ok(Guard(None)), |dir| Guard::within(&dir, &shown, patience.or_after_ms(PATIENCE_MS)))
         });
-        let held = opened.and_then(|fd| {
-            let Some(fd) = fd else { return Ok(None) };
-            lock::take(&fd, &shown, patience.or_after_ms(PATIENCE_MS)).map(|()| Some(fd))
-        });
-        match held {
-            Ok(fd) => Guard(fd),
-            Err(error) => {
-                log.warning(&format!("{}; going on without it", error.text));
-                Guard(None)
-            }
+        taken.unwrap_or_else(|error| Guard::without(&error, log))
+    }
+
+    /// Take the lock in the open directory of a profile, whose path is for messages. Call it with the account's rights.
+    ///
+    /// # Errors
+    /// 99 when the patience ends first, 111 where there is no locking.
+    pub fn within(dir: &OwnedFd, shown: &str, patience: Deadline) -> Result<Guard> {
+        let shown = format!("{shown}{LOCK}");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        match beneath::open(dir, LOCK, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => lock::take(&fd, &shown, patience).map(|()| Guard(Some(fd))),
+            // Nobody can write an intent there either.
+            Err(rustix::io::Errno::ROFS) => Ok(Guard(None)),
+            Err(errno) => Err(Error::system("open", &shown, errno)),
         }
+    }
+
+    /// Go on without it, with a warning.
+    pub fn without(why: &Error, log: &dyn Log) -> Guard {
+        log.warning(&format!("{}; going on without it", why.text));
+        Guard(None)
     }
 
     /// Is the lock really held?
@@ -88,27 +96,41 @@ pub fn write(home: &Home, profile: &Profile, intent: Intent, log: &dyn Log) -> R
         let Some(dir) = profile_dir(home_dir, profile).map_err(|e| unable(e.into()))? else {
             return Err(Error::new(crate::exit::Exit::Usage, format!("no such profile: {profile}")));
         };
-        let (mut fields, broken) = match State::read(&dir) {
-            State::Absent => (Fields::new(), None),
-            State::Object(fields) => (fields, None),
-            State::Broken(why) => (Fields::new(), Some(why)),
-        };
-        let now = jiff::Timestamp::now().as_second();
-        for (key, value) in [("desired_state", to_raw_value(intent.as_str())), ("updated_at", to_raw_value(&now))] {
-            fields.insert(key.to_string(), value.map_err(|e| unable(e.into()))?);
+        for tries_left in (0..TRIES).rev() {
+            let version = beneath::version(&dir, state::FILE);
+            let (fields, broken) = match State::read(&dir) {
+                State::Absent => (Fields::new(), None),
+                State::Object(fields) => (fields, None),
+                State::Broken(why) => (Fields::new(), Some(why)),
+            };
+            let bytes = with_intent(fields, intent).map_err(unable)?;
+            let still = || {
+                let unchanged = tries_left == 0 || beneath::version(&dir, state::FILE) == version;
+                if unchanged && broken.is_some() {
+                    beneath::set_aside(&dir, state::FILE)?;
+                }
+                Ok(unchanged)
+            };
+            if beneath::replace_if(&dir, state::FILE, &bytes, Mode::from_raw_mode(0o644), still).map_err(unable)? {
+                return Ok(broken);
+            }
         }
-        let mut bytes = serde_json::to_vec(&fields).map_err(|e| unable(e.into()))?;
-        bytes.push(b'\n');
-        if broken.is_some() {
-            beneath::set_aside(&dir, state::FILE).map_err(|e| unable(e.into()))?;
-        }
-        beneath::replace(&dir, state::FILE, &bytes, Mode::from_raw_mode(0o644)).map_err(unable)?;
-        Ok(broken)
+        Ok(None)
     })?;
     if let Some(why) = broken {
         log.warning(&format!("{shown} was {why}: set aside as {}.bad", state::FILE));
     }
     Ok(())
+}
+
+fn with_intent(mut fields: Fields, intent: Intent) -> std::io::Result<Vec<u8>> {
+    let now = jiff::Timestamp::now().as_second();
+    for (key, value) in [("desired_state", to_raw_value(intent.as_str())), ("updated_at", to_raw_value(&now))] {
+        fields.insert(key.to_string(), value?);
+    }
+    let mut bytes = serde_json::to_vec(&fields)?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// The intent as it is on disk: `None` where there is none or it cannot be understood.

@@ -14,6 +14,14 @@ pub fn stat(pid: i32) -> Option<Stat> {
     parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Seconds since the epoch at which the process started, by the clock as it goes now.
+pub fn started(pid: i32) -> Option<i64> {
+    use rustix::time::{ClockId, clock_gettime};
+    let ticks = stat(pid)?.start_time;
+    let after_boot = i64::try_from(ticks / rustix::param::clock_ticks_per_second()).ok()?;
+    Some(clock_gettime(ClockId::Realtime).tv_sec - clock_gettime(ClockId::Boottime).tv_sec + after_boot)
+}
+
 /// We ourselves.
 pub fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
@@ -73,6 +81,8 @@ mod tests {
     fn we_are_a_process() {
         let own = i32::try_from(std::process::id()).unwrap();
         assert!(stat(own).is_some_and(|s| s.start_time > 0 && s.parent > 0));
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
+        assert!(started(own).is_some_and(|at| (now - 3600..=now + 1).contains(&at)));
         assert_eq!(uid(own), Some(rustix::process::getuid().as_raw()));
         assert!(pid_namespace().is_some_and(|ns| ns.starts_with("pid:[")));
     }

@@ -81,17 +81,19 @@ impl Record {
 
     /// `key=value` fields separated by single spaces. A value that holds anything but printable, spaceless text is escaped.
     pub fn to_text(&self) -> String {
-        let mut words = Vec::with_capacity(self.fields.len());
+        let mut text = String::with_capacity(128);
         for (key, field) in &self.fields {
-            match field {
-                Field::Text(value) => words.push(format!("{key}={}", printable(value).replace(' ', "\\x20"))),
-                Field::Number(value) => words.push(format!("{key}={value}")),
-                Field::YesNo(value) => words.push(format!("{key}={}", if *value { "yes" } else { "no" })),
-                Field::Absent(Some(word)) => words.push(format!("{key}={word}")),
-                Field::Flag(_) | Field::Aside(_) | Field::Absent(None) => {}
-            }
+            let value = match field {
+                Field::Text(value) => printable(value).replace(' ', "\\x20"),
+                Field::Number(value) => value.to_string(),
+                Field::YesNo(value) => if *value { "yes" } else { "no" }.to_string(),
+                Field::Absent(Some(word)) => (*word).to_string(),
+                Field::Flag(_) | Field::Aside(_) | Field::Absent(None) => continue,
+            };
+            let before = if text.is_empty() { "" } else { " " };
+            text.extend([before, key, "=", &value]);
         }
-        words.join(" ")
+        text
     }
 
     /// One JSON object, numbers as numbers, absent as null, fields in the order in which they were given.

@@ -7,6 +7,7 @@ use crate::profile::Profile;
 use crate::supervise;
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,8 @@ pub struct Scandir {
     /// Its path, absolute.
     pub path: PathBuf,
     pub(crate) dir: OwnedFd,
+    /// The lock file, once it was needed.
+    lock: OnceCell<OwnedFd>,
 }
 
 /// Does an s6-svscan listen on the scandir?
@@ -42,7 +45,7 @@ impl Scandir {
     pub fn open(path: &Path) -> Result<Scandir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::system("open", path.display(), e))?;
-        Ok(Scandir { path: path.to_path_buf(), dir })
+        Ok(Scandir { path: path.to_path_buf(), dir, lock: OnceCell::new() })
     }
 
     /// The path of a profile's slot.
@@ -195,15 +198,27 @@ impl Scandir {
     ///
     /// # Errors
     /// 99 when the deadline passes first, 102 where the caller may not write here.
-    pub fn lock(&self, deadline: Deadline) -> Result<ScandirLock> {
+    pub fn lock(&self, deadline: Deadline) -> Result<ScandirLock<'_>> {
+        let file = match self.lock.get() {
+            Some(file) => file,
+            None => {
+                let file = self.open_lock()?;
+                self.lock.get_or_init(|| file)
+            }
+        };
+        lock::take(file, self.path.join(LOCK).display(), deadline)?;
+        Ok(ScandirLock(file))
+    }
+
+    fn open_lock(&self) -> Result<OwnedFd> {
         let shown = self.path.join(LOCK);
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mode = Mode::RUSR | Mode::WUSR;
-        let fd = loop {
+        loop {
             match rustix::fs::openat(&self.dir, LOCK, flags, Mode::empty()) {
                 Err(Errno::NOENT) => {}
                 Err(Errno::ACCESS | Errno::PERM) => return Err(self.not_permitted("lock")),
-                other => break other.map_err(|e| Error::system("open", shown.display(), e))?,
+                other => return other.map_err(|e| Error::system("open", shown.display(), e)),
             }
             match rustix::fs::openat(&self.dir, LOCK, flags | OFlags::CREATE | OFlags::EXCL, mode) {
                 Err(Errno::EXIST) => {}
@@ -211,12 +226,10 @@ impl Scandir {
                 other => {
                     let fd = other.map_err(|e| Error::system("create", shown.display(), e))?;
                     self.share_with_owner(&fd);
-                    break fd;
+                    return Ok(fd);
                 }
             }
-        };
-        lock::take(&fd, shown.display(), deadline)?;
-        Ok(ScandirLock(fd))
+        }
     }
 
     /// An open scandir (`HERMES_OPEN_SCANDIR=1`) has two writers, root and its owner: both must be able to lock.
@@ -248,11 +261,11 @@ pub fn s6_is_pid_1() -> bool {
 }
 
 /// The held lock of a scandir; dropped, it is free.
-pub struct ScandirLock(OwnedFd);
+pub struct ScandirLock<'a>(&'a OwnedFd);
 
-impl Drop for ScandirLock {
+impl Drop for ScandirLock<'_> {
     fn drop(&mut self) {
-        lock::release(&self.0);
+        lock::release(self.0);
     }
 }
 

@@ -24,10 +24,9 @@ pub fn await_slot(scandir: &Scandir, profile: &Profile, deadline: Deadline) -> R
     let slot = scandir.slot(profile);
     let changes = Changes::watch([slot.as_path()])?.and_scandir(&scandir.path).and_locks();
     let made = || Ok((scandir.has_slot(profile) && supervise::is_usable(&slot)).then_some(()));
-    changes.until(deadline.or_after_ms(WATCHER_MS), "its slot", made).map_err(|_| {
-        let sealed = format!("{} is not ours to write", scandir.path.display());
-        Error::new(Exit::WrongState, format!("{profile}: no slot yet: is hermes-profile-watch up? ({sealed})"))
-    })
+    changes
+        .until(deadline.or_after_ms(WATCHER_MS), "its slot", made)
+        .map_err(|_| Error::new(Exit::WrongState, format!("{profile}: no slot yet: is hermes-profile-watch up?")))
 }
 
 /// Wait until the watcher has taken away the slot of a profile that is gone, its gateway drained first.

@@ -78,12 +78,12 @@ fn build(scandir: &OwnedFd, staging: &str, plan: &Plan) -> rustix::io::Result<()
     for dir in &plan.template.dirs {
         rustix::fs::mkdirat(&slot, dir.as_str(), Mode::from_raw_mode(0o755))?;
     }
-    for file in &plan.template.files {
-        rustix::fs::symlinkat(plan.template.path.join(file), &slot, file.as_str())?;
+    for (file, target) in &plan.template.files {
+        rustix::fs::symlinkat(target, &slot, file.as_str())?;
     }
-    skeleton(&slot, "", Some(plan.group))?;
+    skeleton(&slot, ["supervise", "supervise/control", "event"], Some(plan.group))?;
     if plan.template.has_logger() {
-        skeleton(&slot, "log/", None)?;
+        skeleton(&slot, ["log/supervise", "log/supervise/control", "log/event"], None)?;
     }
     if !plan.env.is_empty() {
         write_env(&slot, plan.env)?;
@@ -96,20 +96,15 @@ fn build(scandir: &OwnedFd, staging: &str, plan: &Plan) -> rustix::io::Result<()
 
 /// What s6-supervise would make as well, with the rights that let the runtime account control the service and write
 /// nowhere: `event/` stays closed to it, because s6-supervise follows links there (s6-facts, 4: tried). It keeps what it finds.
-fn skeleton(slot: &OwnedFd, below: &str, group: Option<u32>) -> rustix::io::Result<()> {
-    let control = format!("{below}supervise/control");
-    rustix::fs::mkdirat(slot, format!("{below}supervise"), Mode::from_raw_mode(0o755))?;
-    rustix::fs::mkdirat(slot, format!("{below}event"), Mode::from_raw_mode(0o700))?;
+fn skeleton(slot: &OwnedFd, [supervise, control, event]: [&str; 3], group: Option<u32>) -> rustix::io::Result<()> {
+    rustix::fs::mkdirat(slot, supervise, Mode::from_raw_mode(0o755))?;
+    rustix::fs::mkdirat(slot, event, Mode::from_raw_mode(0o700))?;
     let mode = Mode::from_raw_mode(if group.is_some() { 0o620 } else { 0o600 });
-    rustix::fs::mknodat(slot, control.as_str(), FileType::Fifo, mode, 0)?;
+    rustix::fs::mknodat(slot, control, FileType::Fifo, mode, 0)?;
     match group {
-        Some(gid) if gid != getegid().as_raw() => rustix::fs::chownat(
-            slot,
-            control.as_str(),
-            None::<Uid>,
-            Some(Gid::from_raw(gid)),
-            AtFlags::SYMLINK_NOFOLLOW,
-        ),
+        Some(gid) if gid != getegid().as_raw() => {
+            rustix::fs::chownat(slot, control, None::<Uid>, Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)
+        }
         _ => Ok(()),
     }
 }
@@ -183,12 +178,11 @@ impl Slot {
                 }
             }
         }
-        for file in template.files.iter().filter(|f| fits(f)) {
-            let target = template.path.join(file);
-            if !self.links_to(file, &target) {
+        for (file, target) in template.files.iter().filter(|(f, _)| fits(f)) {
+            if !self.links_to(file, target) {
                 changed = true;
                 if !dry_run {
-                    self.replace(file, |name| rustix::fs::symlinkat(&target, &self.dir, name))?;
+                    self.replace(file, |name| rustix::fs::symlinkat(target, &self.dir, name))?;
                 }
             }
         }
@@ -289,7 +283,7 @@ impl Slot {
             let entry = entry.map_err(unable)?;
             let base = entry.file_name().to_string_lossy().into_owned();
             let name = if below.is_empty() { base.clone() } else { format!("{below}/{base}") };
-            if entry.file_type() == FileType::Symlink && !template.files.contains(&name) {
+            if entry.file_type() == FileType::Symlink && !template.files.contains_key(&name) {
                 dead.push(base);
             }
         }

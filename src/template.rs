@@ -2,6 +2,7 @@
 
 use crate::exit::{Error, Exit, Result};
 use rustix::process::geteuid;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,8 @@ pub struct Template {
     pub path: PathBuf,
     /// Its directories, relative, parents first.
     pub dirs: Vec<String>,
-    /// Its files, relative.
-    pub files: Vec<String>,
+    /// Its files, relative, and where they are.
+    pub files: BTreeMap<String, PathBuf>,
 }
 
 impl Template {
@@ -30,14 +31,13 @@ impl Template {
     /// 100 if it cannot be supervised, or, for root, if somebody else could change what root would run.
     pub fn load(option: Option<&OsStr>) -> Result<Template> {
         let path = crate::cli::choose(option, "HERMES_SLOT_TEMPLATE", INSTALLED);
-        let mut template = Template { path: path.clone(), dirs: Vec::new(), files: Vec::new() };
+        let mut template = Template { path: path.clone(), dirs: Vec::new(), files: BTreeMap::new() };
         let resolved = path.canonicalize().map_err(|e| refused(&path, &cause(&e)))?;
         if geteuid().is_root() {
             // A link's own directories count as well as those behind it.
             path.ancestors().chain(resolved.ancestors()).try_for_each(require_root_only)?;
         }
         template.walk("")?;
-        template.files.sort();
         template.dirs.sort();
         for run in ["run", "log/run"] {
             if run == "run" || template.has_logger() {
@@ -76,7 +76,7 @@ impl Template {
                 self.walk(&relative)?;
                 self.dirs.push(relative);
             } else {
-                self.files.push(relative);
+                self.files.insert(relative, path);
             }
         }
         Ok(())

@@ -94,7 +94,7 @@ fn as_account(script: &str, volume: &Volume) -> Child {
 }
 
 #[test]
-fn every_profile_is_run_at_the_start_and_after_that_only_what_changes() {
+fn what_is_new_is_run_at_the_start_and_after_that_only_what_changes() {
     let volume = Volume::new();
     for name in ["writer", "coder"] {
         volume.profile(name);
@@ -112,6 +112,31 @@ fn every_profile_is_run_at_the_start_and_after_that_only_what_changes() {
 }
 
 #[test]
+fn what_is_older_than_the_container_was_the_boot_passs_to_see() {
+    let volume = Volume::new();
+    volume.profile("old");
+    volume.profile("moved");
+    std::thread::sleep(Duration::from_millis(1100));
+    // PID 1 as if it had started in a minute, which is as far as the watcher looks back.
+    let uptime = fs::read_to_string("/proc/uptime").unwrap();
+    let seconds: u64 = uptime.split('.').next().unwrap().parse().unwrap();
+    let stat = fs::read_to_string("/proc/1/stat").unwrap();
+    let mut fields: Vec<String> = stat.rsplit_once(')').unwrap().1.split(' ').map(str::to_string).collect();
+    fields[20] = format!("{}", (seconds + 60) * 100);
+    fs::write(volume.outside("stat"), format!("1 (init){}", fields.join(" "))).unwrap();
+    fs::rename(volume.path("profiles/moved"), volume.path("profiles/renamed")).unwrap();
+    volume.profile("new");
+    let bind =
+        format!("unshare -m sh -c 'mount --bind {} /proc/1/stat; exec \"$@\"' sh", volume.outside("stat").display());
+    let mut watch = Watch::start_in(&volume, &bind, &["-i", "0"], NOTE);
+    watch.wait_for(&["new", "renamed"]);
+    std::thread::sleep(Duration::from_millis(100));
+    fs::remove_file(volume.path("profiles/old/SOUL.md")).unwrap();
+    watch.wait_for(&["new", "old", "renamed"]);
+    assert_eq!((watch.end(), watch.lines().len()), (0, 3));
+}
+
+#[test]
 fn a_profile_that_is_renamed_or_gains_or_loses_its_marker_or_goes_is_run() {
     let volume = Volume::new();
     let (coder, writer) = (volume.dir("profiles/coder"), volume.path("profiles/writer"));
@@ -125,7 +150,8 @@ fn a_profile_that_is_renamed_or_gains_or_loses_its_marker_or_goes_is_run() {
     expect(&["coder", "writer"], &|| fs::rename(&coder, &writer).unwrap());
     expect(&["writer"], &|| fs::remove_file(writer.join("SOUL.md")).unwrap());
     // The watch has followed the directory to its new name.
-    expect(&["writer"], &|| symlink("elsewhere", writer.join("SOUL.md")).unwrap());
+    volume.file("elsewhere");
+    expect(&["writer"], &|| symlink("../../elsewhere", writer.join("SOUL.md")).unwrap());
     expect(&["writer"], &|| fs::rename(writer.join("SOUL.md"), writer.join("SOUL.md.bak")).unwrap());
     expect(&["writer"], &|| fs::rename(writer.join("SOUL.md.bak"), writer.join("SOUL.md")).unwrap());
     expect(&["writer"], &|| fs::remove_dir_all(&writer).unwrap());
@@ -487,6 +513,23 @@ fn names_without_end_and_directories_that_are_swapped_do_not_end_it() {
     volume.profile("honest");
     wait_until("the honest one has run", || watch.lines().contains(&"honest".to_string()));
     assert_eq!(watch.end(), 0);
+}
+
+#[test]
+fn a_crowd_of_directories_is_bounded_and_the_next_one_gets_in_when_one_goes() {
+    let volume = Volume::new();
+    for n in 0..4096 {
+        fs::create_dir(volume.path(&format!("profiles/d{n}"))).unwrap();
+    }
+    let watch = Watch::start(&volume, &["-i", "300"], NOTE);
+    volume.profile("late");
+    let line =
+        "hermes-profile-watch: warning: there are more than 4096 directories in profiles: the others are left out\n";
+    wait_until("it says so", || watch.stderr() == line);
+    assert_eq!(watch.lines(), Vec::<String>::new());
+    fs::remove_dir(volume.path("profiles/d7")).unwrap();
+    watch.wait_for(&["late"]);
+    assert_eq!(watch.stderr(), line);
 }
 
 #[test]

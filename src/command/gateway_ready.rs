@@ -61,7 +61,9 @@ fn ready(args: &Args, profile: &Profile) -> Result<Answer> {
     // are no place for warnings: hermes-run-gateway has given them.
     let inherited = std::env::var_os("HERMES_HOME").filter(|home| !home.is_empty());
     let wishes = Wishes { home: args.home_option().or(inherited.as_deref()), ..Wishes::default() };
-    let place = Place::find(&wishes, &Silent)?;
+    // 78 is run-gateway's word to `finish`, and nobody else's.
+    let place = Place::find(&wishes, &Silent)
+        .map_err(|e| Error::new(if e.exit == Exit::Config { Exit::System } else { e.exit }, e.text))?;
     let home = Home::open_as(&place.home, place.account.clone())?;
     home.require(profile)?;
     let scandir = Scandir::open(&args.scandir())?;

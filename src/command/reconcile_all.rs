@@ -9,7 +9,7 @@ use crate::message::Log as _;
 use crate::reconcile::line::{self, Action, Line};
 use crate::reconcile::pass::Pass;
 use crate::reconcile::role;
-use crate::record::Output;
+use crate::record::{self, Output, Record};
 use crate::scandir::Scandir;
 use crate::template::Template;
 use std::process::ExitCode;
@@ -85,14 +85,14 @@ fn report(
     note: Option<&'static str>,
     dry_run: bool,
 ) -> Result<Vec<String>, Stop> {
-    let mut texts: Vec<String> = Vec::with_capacity(lines.len() + 1);
-    for line in lines {
-        let record = line.record(dry_run);
-        output.record("reconcile: ", &record)?;
-        texts.push(record.to_text());
-    }
-    let done = line::done(lines, started.elapsed().as_millis() as u64, note, dry_run);
-    output.record("reconcile: done ", &done)?;
-    texts.push(format!("done {}", done.to_text()));
+    let (mut printed, mut texts) = (Vec::with_capacity(lines.len() + 1), Vec::with_capacity(lines.len() + 1));
+    let mut add = |prefix: &str, record: Record| {
+        let text = format!("{prefix}{}", record.to_text());
+        printed.push(if output.json { record.to_json() } else { format!("reconcile: {text}") });
+        texts.push(text);
+    };
+    lines.iter().for_each(|line| add("", line.record(dry_run)));
+    add("done ", line::done(lines, started.elapsed().as_millis() as u64, note, dry_run));
+    record::line(&printed.join("\n"))?;
     Ok(texts)
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::{self, Args, Deadline, Item, Stop, Tool, flag, valued};
 use crate::command::{one_profile, operand};
-use crate::exit::{Exit, Result};
+use crate::exit::{Error, Exit, Result};
 use crate::home::Home;
 use crate::intent::Guard;
 use crate::lifecycle;
@@ -163,7 +163,12 @@ fn register(
 fn by_watcher(home: &Home, scandir: &Scandir, profile: &Profile, options: &Options) -> Result<Record> {
     let there = scandir.has_slot(profile);
     if !options.dry_run {
-        sealed::await_slot(scandir, profile, options.deadline)?;
+        sealed::await_slot(scandir, profile, options.deadline).map_err(|error| {
+            match scandir.require_publishable() {
+                Err(why) => Error::new(error.exit, format!("{}; {}", why.text, error.text)),
+                Ok(()) => error,
+            }
+        })?;
     }
     Ok(Record::new()
         .text("profile", profile.as_str())

@@ -6,7 +6,7 @@ use super::{Range, preferred, reserved};
 use crate::beneath;
 use crate::cli::Deadline;
 use crate::exit::{Error, Exit, Result};
-use crate::home::{Home, Scan};
+use crate::home::Home;
 use crate::lock;
 use crate::message::Log;
 use crate::profile::Profile;
@@ -100,7 +100,7 @@ impl<'a> Book<'a> {
     /// # Errors
     /// 99 when the lock is held for too long, 100 for rubbish in `$HERMES_RESERVED_PORTS`, 111 if the home cannot be read.
     pub fn open(home: &'a Home, range: Range, deadline: Deadline, log: &'a dyn Log) -> Result<Book<'a>> {
-        Book::open_for(home, &listed(home), range, deadline, log)
+        Book::open_for(home, &home.listed(), range, deadline, log)
     }
 
     /// The same for a caller that knows the profiles of the home already.
@@ -128,7 +128,7 @@ impl<'a> Book<'a> {
     /// # Errors
     /// As `open`, except for the lock.
     pub fn peek(home: &'a Home, range: Range, log: &'a dyn Log) -> Result<Book<'a>> {
-        Book::read(home, &listed(home), range, Access::Peek, log)
+        Book::read(home, &home.listed(), range, Access::Peek, log)
     }
 
     fn read(home: &'a Home, profiles: &[Profile], range: Range, access: Access, log: &'a dyn Log) -> Result<Book<'a>> {
@@ -337,11 +337,6 @@ impl<'a> Book<'a> {
 }
 
 /// Open and take the lock. 111 where there can be none: a volume that is read-only or full, an odd thing of that name.
-/// Whose pins count: where `profiles` cannot be listed, `default` must get its port all the same (B9).
-fn listed(home: &Home) -> Vec<Profile> {
-    home.scan().unwrap_or_else(|_| Scan::unlisted()).profiles
-}
-
 fn lock(home: &Home, deadline: Deadline) -> Result<OwnedFd> {
     let shown = home.path.join(LOCK);
     loop {

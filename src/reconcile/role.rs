@@ -1,5 +1,6 @@
 //! Is this container the one that owns the gateways? A dashboard beside it, on the same volume, must start none (G1 to G3).
 
+use crate::process;
 use crate::scandir;
 use crate::settings::is_truthy;
 use std::os::unix::fs::MetadataExt as _;
@@ -24,21 +25,24 @@ fn is_gateway_run(command: &[String]) -> bool {
     command.starts_with(&["gateway".to_string(), "run".to_string()]) && !command.iter().any(|a| a == "--no-supervise")
 }
 
-/// The container's command: the arguments behind `main-wrapper.sh` of PID 1 itself, or, where that is s6-svscan, of a
-/// child of it that belongs to root. Never of just any process: the account could start one of that name (G2), and a
-/// host sees those of all its containers.
+/// The container's command: the arguments behind `main-wrapper.sh` of PID 1, or of a child of it that belongs to the same
+/// uid. Never of just any process: the account could start one of that name (G2), and a host sees those of all its
+/// containers, which are in pid namespaces of their own.
 fn command() -> Option<Vec<String>> {
-    let own = arguments(Path::new("/proc/1")).and_then(|arguments| behind_wrapper(&arguments));
-    if own.is_some() || !scandir::s6_is_pid_1() {
-        return own;
-    }
-    let mut children = std::fs::read_dir("/proc").ok()?.filter_map(|entry| {
+    let owner = std::fs::metadata("/proc/1").ok()?.uid();
+    let own_namespace = process::pid_namespace();
+    let mut candidates = std::fs::read_dir("/proc").ok()?.filter_map(|entry| {
         let entry = entry.ok()?;
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let of_root = entry.metadata().ok()?.uid() == 0;
-        (of_root && crate::process::stat(pid).map(|s| s.parent) == Some(1)).then(|| entry.path())
+        let near = pid == 1 || process::stat(pid).is_some_and(|stat| stat.parent == 1);
+        let here = || match std::fs::read_link(entry.path().join("ns/pid")) {
+            Ok(namespace) => Some(namespace.to_string_lossy().into_owned()) == own_namespace,
+            // Not ours to look at: then only where there is no doubt that we are inside.
+            Err(_) => scandir::s6_is_pid_1(),
+        };
+        (near && entry.metadata().ok()?.uid() == owner && here()).then(|| entry.path())
     });
-    children.find_map(|dir| behind_wrapper(&arguments(&dir)?))
+    candidates.find_map(|dir| behind_wrapper(&arguments(&dir)?))
 }
 
 fn arguments(process: &Path) -> Option<Vec<String>> {

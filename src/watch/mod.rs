@@ -29,7 +29,7 @@ use tree::Tree;
 
 /// After events nobody looks at the next ones for so long: a burst is a few batches then, however many events it has, and
 /// an account that makes them without end costs little.
-const BURST: Duration = Duration::from_millis(5);
+const BURST: Duration = Duration::from_millis(2);
 
 /// Between two rescans that events ask for there is at least this, and twenty times what the last one took.
 const RESCAN_GAP: Duration = Duration::from_millis(100);
@@ -48,9 +48,9 @@ pub struct Options {
 
 /// Watch `home` until SIGTERM or SIGINT: take on nothing more then, and wait for what is running.
 ///
-/// At the start `prog` is run for every profile, one after another and beside whatever else happens: what changed before
-/// the watches were there, while this program was not running, has left no other trace, and a program that brings one
-/// profile in line is quick where all is right. What went in that time is the boot pass's to find.
+/// What is there at the start was the boot pass's to see. But between that pass and the watches there is a moment, and
+/// this program may have been restarted later; so at the start `prog` is run, at leisure, for every profile that has
+/// changed since the container started. A profile that went in that time has left no trace: it is the next pass's.
 ///
 /// # Errors
 /// 111 if there can be neither events nor rescans, or the account's rights cannot be had any more.
@@ -176,6 +176,16 @@ impl Watcher<'_> {
         }
     }
 
+    fn begin(&mut self, found: Vec<(Profile, Change)>, now: Instant) -> Result<()> {
+        let boot = boot();
+        let late = self.home.act(|home| {
+            let profiles = found.into_iter().map(|(profile, _)| profile);
+            Ok(profiles.filter(|p| Tree::changed_since(home, p, boot)).collect::<Vec<_>>())
+        })?;
+        late.into_iter().for_each(|profile| self.schedule.calmly(profile, now));
+        Ok(())
+    }
+
     fn rescan(&mut self) -> Result<()> {
         let start = Instant::now();
         // By its path again: what is mounted there may be another volume by now.
@@ -186,12 +196,18 @@ impl Watcher<'_> {
         let end = Instant::now();
         match self.scanned {
             Some(_) => self.changed(changes),
-            None => changes.into_iter().for_each(|(profile, _)| self.schedule.calmly(profile, end)),
+            None => self.begin(changes, end)?,
         }
         self.scanned = Some((end, end - start));
         self.rescan = self.interval.map(|interval| end + interval);
         Ok(())
     }
+}
+
+/// The second from which on a change was perhaps too late for the boot pass: PID 1 is as old as the container. A file
+/// server's clock may be somewhat behind ours.
+fn boot() -> i64 {
+    crate::process::started(1).map_or(0, |at| at - 60)
 }
 
 /// Sleep until a signal, an event, or `wake`: was it an event?

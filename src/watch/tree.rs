@@ -11,14 +11,14 @@ use crate::home::marker;
 use crate::message::Log;
 use crate::profile::{MARKER, Profile};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, Result};
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 /// So many directories below `profiles` are kept in mind: the account can make as many as the volume has room for.
-const MOST: usize = 8192;
+const MOST: usize = 4096;
 
 /// So many events are read in one go; it is the length of the kernel's queue by default.
 const BATCH: usize = 16384;
@@ -179,6 +179,17 @@ impl<'a> Tree<'a> {
         }
         self.said.unwatched &= self.unwatched;
         changes
+    }
+
+    /// Has the profile's directory or its marker changed at this second or later? Yes where that cannot be told. With the
+    /// account's rights.
+    pub fn changed_since(home: &OwnedFd, profile: &Profile, second: i64) -> bool {
+        let changed = || {
+            let dir = beneath::open(home, profile.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+            let marker = rustix::fs::statat(&dir, MARKER, AtFlags::SYMLINK_NOFOLLOW)?;
+            Result::Ok(marker.st_ctime.max(rustix::fs::fstat(&dir)?.st_ctime))
+        };
+        !changed().is_ok_and(|at| at < second)
     }
 
     fn scan(&mut self, dir: &OwnedFd, changes: &mut Vec<(Profile, Change)>) -> Result<()> {

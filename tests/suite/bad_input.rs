@@ -96,7 +96,7 @@ fn a_home_that_the_account_may_not_read_is_named() {
     set_mode(&tree.profile_dir("coder"), 0o000);
     let stdout = "reconcile: profile=default * action=registered *\nreconcile: profile=coder * action=failed *\n\
                   reconcile: profile=writer prior_state=running action=started *\nreconcile: done profiles=3 *failed=1 *\n";
-    let denied = "hermes-reconcile-all: warning: *profiles/coder*: Permission denied*\n";
+    let denied = "**hermes-reconcile-all: warning: *profiles/coder*: Permission denied*\n";
     tree.tool("hermes-reconcile-all").run().is(111, stdout, denied);
     tree.wait_up("writer");
     set_mode(&tree.profile_dir("coder"), 0o755);

@@ -132,7 +132,7 @@ fn a_deleted_profile_loses_its_slot_and_its_gateway() {
     pass(&tree);
     let (coder, writer) = (tree.wait_up("coder"), tree.wait_up("writer"));
     let supervisor = tree.supervisor(&tree.slot("coder")).expect("a supervisor");
-    fs::remove_dir_all(&profile.dir).expect("rm -r");
+    tree.delete_profile("coder");
 
     let stdout = line("default", "none", "unchanged")
         + &line("writer", "running", "unchanged")
@@ -310,7 +310,7 @@ fn a_dry_run_prints_the_same_and_changes_nothing() {
 
     // And of a slot that would go.
     tree.wait_up("coder");
-    fs::remove_dir_all(tree.profile_dir("coder")).expect("rm -r");
+    tree.delete_profile("coder");
     let before = snapshot(&[&tree.home(), &tree.scandir()]);
     let ran = tree.tool("hermes-reconcile-all").arg("-n").run();
     ran.is(
@@ -453,29 +453,29 @@ fn a_container_that_is_told_so_owns_no_gateways() {
     }
 }
 
-/// The boot pass in a PID namespace whose process 1 runs the container's command as s6-overlay does.
+/// A dry boot pass where s6-overlay is process 1 and this is the container's command.
 fn boots_as(tree: &Tree, command: &str, before: &str) -> Ran {
-    let wrapper = tree.script("main-wrapper.sh", "#!/bin/sh\n");
-    let init = tree.script(
-        "init",
-        &format!(
-            "#!/bin/sh\n{before}\nsh -c 'sleep 1000; :' rc.init top {wrapper} {command} &\n\
-             until grep -q rc.init /proc/$!/cmdline; do :; done\nhermes-reconcile-all -n\n"
-        ),
+    let setup = format!(
+        "mkdir -p /run/s6/basedir\n{before}\n\
+         sh -c 'sleep 1000; :' rc.init top /opt/hermes/docker/main-wrapper.sh {command} &\n\
+         until grep -q rc.init /proc/$!/cmdline; do :; done"
     );
-    tree.tool("unshare").args(["--pid", "--fork", "--mount-proc", "--kill-child", &init]).run()
+    tree.in_a_container(&setup, "hermes-reconcile-all -n")
 }
 
 #[test]
 fn the_dashboards_container_owns_no_gateways() {
     crate::needs_root!();
-    let tree = Tree::up();
+    let tree = Tree::new();
     tree.profile("coder").intent("running");
-    let skipped = done([0; 8]).replace("ms=*", "ms=* note=dashboard-container");
+    let skipped = done([0; 8]).replace("ms=*", "ms=* note=dashboard-container") + "exit 0\n";
     boots_as(&tree, "dashboard", "").is(0, &skipped, "");
     boots_as(&tree, "dashboard --port 9119", "").is(0, &skipped, "");
-    let owns =
-        line("default", "none", "registered") + &line("coder", "running", "started") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
+    boots_as(&tree, "hermes dashboard", "").is(0, &skipped, "");
+    let owns = line("default", "none", "registered")
+        + &line("coder", "running", "started")
+        + &done([2, 1, 1, 0, 0, 0, 0, 0])
+        + "exit 0\n";
     boots_as(&tree, "", "").is(0, &owns, "");
     boots_as(&tree, "sleep infinity", "").is(0, &owns, "");
     boots_as(&tree, "chat dashboard", "").is(0, &owns, "");
@@ -491,12 +491,13 @@ fn the_dashboards_container_owns_no_gateways() {
 #[test]
 fn a_legacy_gateway_run_container_starts_its_root_profile_once() {
     crate::needs_root!();
-    let tree = Tree::up();
+    let tree = Tree::new();
     tree.profile("coder");
+    let end = |counts: [usize; 8]| done(counts) + "exit 0\n";
     let seeded =
-        line("default", "running", "started") + &line("coder", "none", "registered") + &done([2, 1, 1, 0, 0, 0, 0, 0]);
+        line("default", "running", "started") + &line("coder", "none", "registered") + &end([2, 1, 1, 0, 0, 0, 0, 0]);
     let not =
-        line("default", "none", "registered") + &line("coder", "none", "registered") + &done([2, 0, 2, 0, 0, 0, 0, 0]);
+        line("default", "none", "registered") + &line("coder", "none", "registered") + &end([2, 0, 2, 0, 0, 0, 0, 0]);
     boots_as(&tree, "gateway run", "").is(0, &seeded, "");
     boots_as(&tree, "gateway run --no-supervise", "").is(0, &not, "");
     boots_as(&tree, "gateway run", "export HERMES_GATEWAY_NO_SUPERVISE=1").is(0, &not, "");
@@ -596,6 +597,32 @@ fn one_profile_that_fails_leaves_the_others_alone() {
 }
 
 #[test]
+fn intent_locks_that_are_held_cost_a_warning_each_and_the_other_profiles_nothing() {
+    let tree = Tree::up();
+    let names = ["a1", "b1", "c1", "d1"];
+    for name in names {
+        tree.profile(name).intent("running");
+    }
+    let mut holders = Vec::new();
+    for name in ["b1", "d1"] {
+        let lock = tree.profile(name).file(".hermes-s6.intent.lock", "").dir.join(".hermes-s6.intent.lock");
+        holders.push(tree.tool_as_account("s6-setlock").arg(&lock).args(["sleep", "1000"]).spawn());
+        wait_until("the lock to be held", || tree.tool("s6-setlock").arg("-n").arg(&lock).arg("true").run().code != 0);
+    }
+    let stdout = line("default", "none", "registered") + &names.map(|name| line(name, "running", "started")).concat();
+    let warning =
+        |name: &str| format!("hermes-reconcile-all: warning: timed out *{name}/.hermes-s6.intent.lock; going on *\n");
+    pass(&tree).is(0, &(stdout + &done([5, 4, 1, 0, 0, 0, 0, 0])), &(warning("b1") + &warning("d1")));
+    for mut holder in holders {
+        holder.kill().expect("kill");
+        holder.wait().expect("wait");
+    }
+    for name in names {
+        tree.wait_up(name);
+    }
+}
+
+#[test]
 fn never_more_is_published_than_s6_svscan_takes() {
     let tree = Tree::new();
     tree.svscan_max(5);
@@ -632,7 +659,8 @@ fn passes_at_once_end_as_one_pass() {
     for run in runs {
         let ran = run.wait();
         published += ran.stdout.matches(" action=started ").count();
-        assert_eq!((ran.code, ran.stderr.as_str(), ran.lines().len()), (0, "", 6), "{ran}");
+        // A lock of an intent is waited for a second at most: on a busy machine there may be a warning.
+        assert_eq!((ran.code, ran.lines().len()), (0, 6), "{ran}");
     }
     assert_eq!(published, 4, "every slot is published once");
     for name in ["a1", "b1", "c1", "d1"] {

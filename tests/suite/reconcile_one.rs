@@ -65,10 +65,10 @@ fn a_slot_whose_profile_is_gone_is_drained_and_retired() {
 #[test]
 fn a_drain_that_takes_too_long_is_a_timeout() {
     let tree = Tree::up();
-    let profile = tree.profile("coder").intent("running").stand_in("ignore_term=1\n");
+    tree.profile("coder").intent("running").stand_in("ignore_term=1\n");
     tree.tool("hermes-reconcile-one").arg("coder").run();
     let pid = tree.wait_up("coder");
-    fs::remove_dir_all(&profile.dir).expect("rm -r");
+    tree.delete_profile("coder");
     let ran = tree.tool("hermes-reconcile-one").args(["-t", "300", "coder"]).run();
     let stdout = "reconcile: profile=coder prior_state=none action=removed port=* prior_exit=unknown note=draining\n";
     ran.is(99, stdout, "hermes-reconcile-one: warning: *timed out after 300 ms *coder*\n");
@@ -101,7 +101,7 @@ fn a_dry_run_changes_nothing() {
     before.still_holds();
     tree.tool("hermes-reconcile-one").arg("coder").run();
     tree.wait_up("coder");
-    fs::remove_dir_all(tree.profile_dir("coder")).expect("rm -r");
+    tree.delete_profile("coder");
     let before = snapshot(&[&tree.home(), &tree.scandir()]);
     tree.tool("hermes-reconcile-one").args(["-n", "coder"]).run().is(
         0,

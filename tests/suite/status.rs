@@ -224,41 +224,18 @@ fn who_supervises_is_the_first_line() {
     }
 }
 
-/// What a command says in a container in miniature: s6-svscan is process 1 of a PID namespace, and /run is a new one.
-fn in_a_container(tree: &Tree, run_s6: &str, command: &str) -> String {
-    let run = format!(
-        "#!/bin/sh\nexport PATH=/mnt/bin:$PATH HERMES_HOME=/mnt/home\nunset S6_PROFILE_GATEWAY_SCANDIR\n\
-         {{ {command}; echo \"exit $?\"; }} > /mnt/scratch/answer 2>&1\nexec s6-svscanctl -t /run/service\n"
-    );
-    tree.script("answer.run", &run);
-    let (bin, scratch) = (tree.bin(), tree.scratch());
-    let init = tree.script(
-        "init",
-        &format!(
-            "#!/bin/sh -e\nmount -t tmpfs none /mnt\nmkdir /mnt/bin /mnt/scratch /mnt/home\n\
-             mount --bind {} /mnt/bin\nmount --bind {} /mnt/scratch\nmount -t tmpfs none /run\n{run_s6}\n\
-             mkdir -p /run/service/answer\ncp /mnt/scratch/answer.run /run/service/answer/run\n\
-             exec s6-svscan /run/service < /dev/null\n",
-            bin.display(),
-            scratch.display()
-        ),
-    );
-    let ran = tree.tool("unshare").args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child", &init]).run();
-    fs::read_to_string(scratch.join("answer")).unwrap_or_else(|e| panic!("no answer: {e}: {ran}"))
-}
-
 #[test]
 fn s6_is_detected_where_it_is_process_1_of_s6_overlay_and_nowhere_else() {
     crate::needs_root!();
     let tree = Tree::up();
     let detect = "hermes-detect-supervisor";
-    assert_eq!(in_a_container(&tree, "mkdir -p /run/s6/basedir", detect), "s6\nexit 0\n");
-    assert_eq!(in_a_container(&tree, "mkdir -p /run/s6/basedir", "hermes-detect-supervisor -q"), "exit 0\n");
+    let overlay = "mkdir -p /run/s6/basedir";
+    tree.in_a_container(overlay, detect).is(0, "s6\nexit 0\n", "");
+    tree.in_a_container(overlay, "hermes-detect-supervisor -q").is(0, "exit 0\n", "");
     // C1, C2, C4: the name alone does not do, nor does a file of that name.
-    assert_eq!(in_a_container(&tree, "mkdir -p /run/s6", detect), "none\nexit 1\n");
-    assert_eq!(in_a_container(&tree, "mkdir /run/s6; : > /run/s6/basedir", detect), "none\nexit 1\n");
-    let status = in_a_container(&tree, "mkdir -p /run/s6/basedir", "hermes-svc-status");
-    assert!(status.starts_with("Manager: s6 (container supervisor)\n"), "{status}");
+    tree.in_a_container("mkdir -p /run/s6", detect).is(0, "none\nexit 1\n", "");
+    tree.in_a_container("mkdir /run/s6; : > /run/s6/basedir", detect).is(0, "none\nexit 1\n", "");
+    tree.in_a_container(overlay, "hermes-svc-status").is(0, "Manager: s6 (container supervisor)\n**exit 0\n", "");
     // Beside it, an s6-svscan that is not process 1.
     tree.tool(detect).run().is(1, "none\n", "");
     tree.tool(detect).arg("-q").run().is(1, "", "");

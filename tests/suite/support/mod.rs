@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod agent;
+mod container;
 mod glob;
 mod port;
 mod proc;

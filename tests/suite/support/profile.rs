@@ -16,7 +16,7 @@ impl<'a> Profile<'a> {
     /// The profile of this name, made with its marker if it is not there.
     pub fn new(tree: &'a Tree, name: &str) -> Profile<'a> {
         let profile = Profile::bare(tree, name);
-        if name != "default" && !profile.dir.join("SOUL.md").exists() {
+        if name != "default" && fs::symlink_metadata(profile.dir.join("SOUL.md")).is_err() {
             return profile.file("SOUL.md", format!("I am {name}.\n"));
         }
         profile

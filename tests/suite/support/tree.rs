@@ -1,9 +1,11 @@
 //! A private place for one test: a volume, a scandir, a template, the tools, and a real s6-svscan over them.
 
 use super::{Process, Profile, Ran, Tool, kill, processes, start_time, wait_for, wait_until};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,22 +34,22 @@ pub struct Tree {
     /// Its group.
     pub gid: u32,
     svscan: Mutex<Option<Child>>,
+    /// Held as long as the tree is in use, by whichever process of whichever PID namespace.
+    _lock: OwnedFd,
 }
 
 impl Tree {
     /// A tree with an empty volume and an empty scandir, and no s6-svscan yet.
     #[track_caller]
     pub fn new() -> Tree {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let root = BASE.join(format!("hermes-s6-test.{}.{count}", std::process::id()));
+        let (root, lock) = claim();
         let (uid, gid) = if is_root() {
             (ACCOUNT, ACCOUNT)
         } else {
             (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
         };
-        let tree = Tree { root, uid, gid, svscan: Mutex::new(None) };
-        for dir in [tree.root.clone(), tree.home(), tree.scandir(), tree.bin(), tree.template(), tree.scratch()] {
+        let tree = Tree { root, uid, gid, svscan: Mutex::new(None), _lock: lock };
+        for dir in [tree.home(), tree.scandir(), tree.bin(), tree.template(), tree.scratch()] {
             fs::create_dir(&dir).unwrap_or_else(|e| panic!("unable to make {}: {e}", dir.display()));
             fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("mode");
         }
@@ -108,6 +110,16 @@ impl Tree {
     /// The profile of this name, made if it is not there.
     pub fn profile(&self, name: &str) -> Profile<'_> {
         Profile::new(self, name)
+    }
+
+    /// `rm -r` of a profile, however much its gateway is writing there.
+    #[track_caller]
+    pub fn delete_profile(&self, name: &str) {
+        let dir = self.profile_dir(name);
+        wait_until("the profile to be deleted", || {
+            let _ = fs::remove_dir_all(&dir);
+            !dir.exists()
+        });
     }
 
     /// `bin:system`.
@@ -360,7 +372,6 @@ fn clear_immutable(root: &Path) {
 
 /// Does somebody read this FIFO? ENXIO says that nobody does.
 fn has_reader(fifo: &Path) -> bool {
-    use rustix::fs::{Mode, OFlags};
     rustix::fs::open(fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).is_ok()
 }
 
@@ -387,16 +398,43 @@ fn can_execute_in(dir: &Path) -> bool {
 
 /// Trees whose test run died (Ctrl-C, a killed build) are cleared by the next.
 fn sweep(base: &Path) {
+    let _alone = locked(base, FlockOperation::LockExclusive);
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(rest) = name.strip_prefix("hermes-s6-test.") else { continue };
-        let Ok(pid) = rest.split('.').next().unwrap_or_default().parse::<u32>() else { continue };
         let own = entry.metadata().is_ok_and(|m| m.is_dir() && m.uid() == rustix::process::geteuid().as_raw());
-        if own && !Path::new("/proc").join(pid.to_string()).exists() {
+        if !own || !entry.file_name().to_string_lossy().starts_with("hermes-s6-test.") {
+            continue;
+        }
+        if let Some(lock) = locked(&entry.path(), FlockOperation::NonBlockingLockExclusive) {
             let (uid, gid) = (0, 0);
-            drop(Tree { root: entry.path(), uid, gid, svscan: Mutex::new(None) });
+            drop(Tree { root: entry.path(), uid, gid, svscan: Mutex::new(None), _lock: lock });
         }
     }
+}
+
+/// A new directory with a lock on it. Made and locked under the lock of the place, so that no sweep comes in between.
+fn claim() -> (PathBuf, OwnedFd) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let _alone = locked(&BASE, FlockOperation::LockExclusive);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let root = BASE.join(format!("hermes-s6-test.{}.{count}", std::process::id()));
+        match fs::create_dir(&root) {
+            Ok(()) => {
+                fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).expect("mode");
+                let lock = locked(&root, FlockOperation::NonBlockingLockExclusive).expect("a lock of our own");
+                return (root, lock);
+            }
+            // Another PID namespace counts from 1 as well.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => panic!("unable to make {}: {e}", root.display()),
+        }
+    }
+}
+
+fn locked(dir: &Path, how: FlockOperation) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(dir, flags, Mode::empty()).ok()?;
+    rustix::fs::flock(&fd, how).ok().map(|()| fd)
 }
 
 /// The template with the modes that `make install` gives it.

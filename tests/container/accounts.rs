@@ -1,0 +1,185 @@
+use crate::engine::{Container, Volume, once, until};
+
+/// Start with these options and give back `uid:gid` of the account, of the home and of default's gateway.
+fn ids(options: &[&str]) -> [String; 3] {
+    let volume = Volume::new();
+    let at_home = volume.at_home();
+    let mut all = vec!["-v", &at_home];
+    all.extend(options);
+    let container = Container::start(&all, &["sleep", "infinity"]);
+    container.exec(&["hermes-svc-start", "-w", "default"]).code(0);
+    let pid = container.status("default", "pid");
+    [
+        container.sh("echo $(id -u hermes):$(id -g hermes)").ok(),
+        container.exec(&["stat", "-c", "%u:%g", "/opt/data"]).ok(),
+        container.exec(&["stat", "-c", "%u:%g", &format!("/proc/{pid}")]).ok(),
+    ]
+}
+
+#[test]
+fn hermes_uid_and_gid_are_the_accounts_the_homes_and_the_gateways() {
+    assert_eq!(ids(&["-e", "HERMES_UID=1234", "-e", "HERMES_GID=1235"]), ["1234:1235"; 3]);
+}
+
+#[test]
+fn puid_and_pgid_do_the_same_and_hermes_uid_wins() {
+    assert_eq!(ids(&["-e", "PUID=99", "-e", "PGID=100"]), ["99:100"; 3]);
+    assert_eq!(ids(&["-e", "PUID=99", "-e", "HERMES_UID=1234"]), ["1234:10000"; 3]);
+}
+
+#[test]
+fn ids_that_somebody_else_has_will_do() {
+    // www-data and its group
+    assert_eq!(ids(&["-e", "HERMES_UID=33", "-e", "HERMES_GID=33"]), ["33:33"; 3]);
+}
+
+#[test]
+fn a_home_of_the_host_keeps_the_owners_of_what_is_not_ours() {
+    let volume = Volume::new();
+    volume.script_as(
+        "root",
+        "mkdir -p photos profiles/coder; echo x >photos/a; echo x >notes; echo soul >profiles/coder/SOUL.md
+         chown 4321:4322 . profiles profiles/coder profiles/coder/SOUL.md; chown -R 5555:5556 photos notes",
+    );
+    let options = ["-v", &volume.at_home(), "-e", "HERMES_UID=4321", "-e", "HERMES_GID=4322"];
+    let container = Container::start(&options, &["sleep", "infinity"]);
+    container.exec(&["hermes-svc-start", "-w", "coder"]).code(0);
+    let owners = container.sh("cd /opt/data; stat -c %u:%g . photos photos/a notes profiles/coder").ok();
+    assert_eq!(owners.lines().collect::<Vec<_>>(), ["4321:4322", "5555:5556", "5555:5556", "5555:5556", "4321:4322"]);
+}
+
+#[test]
+fn files_that_root_left_in_a_profile_are_given_back_and_its_gateway_is_up() {
+    let volume = Volume::with_profiles(&["coder"]);
+    let container = Container::on(&volume);
+    container.exec(&["hermes-svc-start", "-w", "coder"]).code(0);
+    container.sh("cd /opt/data/profiles/coder; cat SOUL.md >s; mv s SOUL.md; chown root:root SOUL.md .env; chmod 600 SOUL.md .env").code(0);
+    crate::engine::docker(&["restart", "-t", "90", &container.name]).code(0);
+    container.wait_for_boot(2);
+    until("coder is up", 60, || container.state("coder") == "up");
+    assert_eq!(container.sh("stat -c %U:%a /opt/data/profiles/coder/SOUL.md").ok(), "hermes:600");
+    until("coder is healthy", 180, || container.healthy("coder"));
+}
+
+#[test]
+fn a_hundred_thousand_files_that_are_right_are_left_as_they_are() {
+    let volume = Volume::with_profiles(&["coder"]);
+    volume.script(
+        "cd profiles/coder; mkdir workspace; cd workspace
+         for d in $(seq 100); do mkdir $d; (cd $d; seq 1000 | xargs touch); done; touch -d 2020-01-01 ../../stamp",
+    );
+    let container = Container::on(&volume);
+    let said = container.logs();
+    let line = said.lines().find(|line| line.starts_with("fix-attrs: done")).unwrap_or_default();
+    assert!(line.contains(" updated=0 failed=0 "), "{line}");
+    let changed = container.sh("find /opt/data/profiles/coder/workspace ! -user hermes | wc -l").ok();
+    assert_eq!(changed, "0");
+}
+
+#[test]
+fn another_home_is_used_everywhere() {
+    let volume = Volume::new();
+    let options = ["-v", &volume.at("/srv/agent"), "-e", "HERMES_HOME=/srv/agent"];
+    let container = Container::start(&options, &["sleep", "infinity"]);
+    assert_eq!(container.exec(&["stat", "-c", "%U", "/srv/agent"]).ok(), "hermes");
+    container.exec(&["hermes", "profile", "create", "coder", "--no-alias"]).code(0);
+    container.exec(&["hermes", "-p", "coder", "gateway", "start"]).code(0);
+    let files =
+        container.sh("ls /srv/agent/profiles/coder/SOUL.md /srv/agent/logs/container-boot.log; ls -A /opt/data").ok();
+    assert_eq!(
+        files.lines().collect::<Vec<_>>(),
+        ["/srv/agent/logs/container-boot.log", "/srv/agent/profiles/coder/SOUL.md"]
+    );
+    // ssh and others look there, not at HOME.
+    assert_eq!(container.sh("getent passwd hermes | cut -d: -f6").ok(), "/srv/agent");
+}
+
+#[test]
+fn a_new_home_gets_its_first_files_and_an_old_one_keeps_its_own() {
+    let volume = Volume::new();
+    let first = Container::on(&volume);
+    let seeded = first.sh("cd /opt/data; stat -c '%n %U %a' .env config.yaml SOUL.md").ok();
+    assert_eq!(seeded.lines().collect::<Vec<_>>(), [".env hermes 600", "config.yaml hermes 640", "SOUL.md hermes 644"]);
+    let key = first.sh("sed -n 's/^API_SERVER_KEY=//p' /opt/data/.env").ok();
+    assert!(key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+    first
+        .sh_as_hermes("echo mine >/opt/data/SOUL.md; rm /opt/data/config.yaml; ln -s nowhere /opt/data/config.yaml")
+        .code(0);
+    drop(first);
+    let second = Container::on(&volume);
+    assert_eq!(
+        second.sh("cat /opt/data/SOUL.md; readlink /opt/data/config.yaml; ls -A /opt/data | grep -c XX || true").ok(),
+        "mine\nnowhere\n0"
+    );
+    assert_eq!(second.sh("sed -n 's/^API_SERVER_KEY=//p' /opt/data/.env").ok(), key);
+}
+
+/// The whole of it works under these options: a profile, its gateway, a stop.
+#[track_caller]
+fn gateways_work_with(options: &[&str]) {
+    let volume = Volume::with_profiles(&["coder"]);
+    let at_home = volume.at_home();
+    let mut all = vec!["-v", &at_home];
+    all.extend(options);
+    let container = Container::start(&all, &["sleep", "infinity"]);
+    container.start_ready(&["coder"]);
+    assert!(container.healthy("coder"));
+    container.exec(&["hermes-svc-stop", "-w", "coder"]).code(0);
+    assert_eq!(container.state("coder"), "down");
+    container.stop(90);
+    assert_ne!(container.exit_code(), 137);
+}
+
+#[test]
+fn it_runs_on_a_read_only_root() {
+    gateways_work_with(&["--read-only", "--tmpfs", "/run:exec", "--tmpfs", "/tmp", "-e", "S6_READ_ONLY_ROOT=1"]);
+}
+
+#[test]
+fn it_runs_without_root() {
+    gateways_work_with(&["--user", "10000:10000"]);
+}
+
+#[test]
+fn it_runs_without_root_and_without_any_privilege() {
+    gateways_work_with(&[
+        "--user",
+        "10000:10000",
+        "--cap-drop",
+        "ALL",
+        "--security-opt",
+        "no-new-privileges",
+        "--tmpfs",
+        "/run:exec,uid=10000,gid=10000",
+    ]);
+}
+
+#[test]
+fn root_needs_five_capabilities_and_no_more() {
+    let mut options = vec!["--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+    for capability in ["CHOWN", "DAC_OVERRIDE", "KILL", "SETGID", "SETUID"] {
+        options.extend(["--cap-add", capability]);
+    }
+    gateways_work_with(&options);
+}
+
+#[test]
+fn what_root_does_by_docker_exec_leaves_nothing_of_roots_on_the_volume() {
+    let volume = Volume::new();
+    let container = Container::on(&volume);
+    container.exec(&["hermes", "profile", "create", "coder"]).code(0);
+    container.exec(&["hermes-svc-start", "-w", "coder"]).code(0);
+    container.exec(&["hermes-svc-restart", "-w", "coder"]).code(0);
+    container.exec(&["hermes-svc-stop", "-w", "coder"]).code(0);
+    container.exec(&["hermes", "config", "set", "model.default", "none"]).code(0);
+    container.exec(&["hermes-reconcile-all"]).code(0);
+    assert_eq!(container.exec(&["find", "/opt/data", "-user", "root"]).ok(), "");
+}
+
+#[test]
+fn without_s6_a_root_client_still_leaves_nothing_of_roots() {
+    let volume = Volume::new();
+    let options = ["-v", &volume.at_home(), "--entrypoint", "/opt/hermes/bin/hermes"];
+    once(&options, &["profile", "create", "coder"]).code(0);
+    assert_eq!(volume.script("find . ! -user hermes"), "");
+}

@@ -1,0 +1,294 @@
+//! The engine's client, and containers and volumes that clean up after themselves.
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// 32 hex characters, as Hermes Agent asks for.
+pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// How long one command may take. Seconds.
+const PATIENCE: &str = "240";
+
+/// The image under test.
+pub fn image() -> String {
+    std::env::var("HERMES_S6_IMAGE").unwrap_or_else(|_| String::from("hermes-s6:test"))
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    /// It ended with this code.
+    #[track_caller]
+    pub fn code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
+        self
+    }
+
+    /// It succeeded; its output, without the last newline.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        self.code(0).out.trim_end().to_owned()
+    }
+}
+
+/// Run a program to its end, or to the end of all patience (exit code 124).
+pub fn run(program: &str, arguments: &[&str]) -> Ran {
+    let output = Command::new("timeout")
+        .args(["-k", "5", PATIENCE, program])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("unable to run {program}: {error}"));
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+pub fn docker(arguments: &[&str]) -> Ran {
+    run("docker", arguments)
+}
+
+/// Everything of one run of the suite carries it, so that what is left after an interrupt can be found.
+fn label() -> String {
+    format!("hermes-s6.test={}", std::env::var("HERMES_S6_TEST_RUN").unwrap_or_else(|_| String::from("0")))
+}
+
+/// A name that no other test, process or run has.
+pub fn unique(what: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("hermes-s6-test-{what}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Wait until `condition` holds.
+#[track_caller]
+pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(seconds), "not within {seconds} s: {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// `docker run --rm` with what the image does to COMMAND.
+pub fn once(options: &[&str], command: &[&str]) -> Ran {
+    let (label, image) = (label(), image());
+    let mut arguments = vec!["run", "--rm", "--label", &label];
+    arguments.extend(options);
+    arguments.push(&image);
+    arguments.extend(command);
+    docker(&arguments)
+}
+
+/// A named volume, gone with its owner.
+pub struct Volume(String);
+
+impl Volume {
+    pub fn new() -> Self {
+        let name = unique("volume");
+        docker(&["volume", "create", "--label", &label(), &name]).ok();
+        Self(name)
+    }
+
+    /// A volume with these profiles in it, as the image's account would have made them.
+    pub fn with_profiles(names: &[&str]) -> Self {
+        let volume = Self::new();
+        volume.script(&profiles_script(names));
+        volume
+    }
+
+    /// The option that mounts it at the home.
+    pub fn at_home(&self) -> String {
+        format!("{}:/opt/data", self.0)
+    }
+
+    pub fn at(&self, path: &str) -> String {
+        format!("{}:{path}", self.0)
+    }
+
+    /// Run a shell script on the volume as the account, without a boot.
+    pub fn script(&self, script: &str) -> String {
+        self.script_as("hermes", script)
+    }
+
+    pub fn script_as(&self, user: &str, script: &str) -> String {
+        once(&["--user", user, "-v", &self.at_home(), "-w", "/opt/data", "--entrypoint", "/bin/sh"], &["-ec", script])
+            .ok()
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        docker(&["volume", "rm", "-f", &self.0]);
+    }
+}
+
+/// A shell script that makes profiles whose API server is enabled on whatever port they are given.
+pub fn profiles_script(names: &[&str]) -> String {
+    let mut script = String::from("umask 022; home=${HERMES_HOME:-/opt/data}\n");
+    for name in names {
+        let directory = if *name == "default" { String::from("$home") } else { format!("$home/profiles/{name}") };
+        let _ = writeln!(
+            script,
+            "mkdir -p {directory}; echo 'You are the {name}.' >{directory}/SOUL.md
+             (umask 077; printf 'API_SERVER_ENABLED=true\\nAPI_SERVER_KEY={KEY}\\n' >{directory}/.env)"
+        );
+    }
+    script
+}
+
+/// A running container, gone with its owner.
+pub struct Container {
+    pub name: String,
+}
+
+impl Container {
+    /// Start one and wait until its boot pass is over.
+    pub fn start(options: &[&str], command: &[&str]) -> Self {
+        let container = Self::launch(options, command);
+        container.wait_for_boot(1);
+        container
+    }
+
+    /// On a volume, doing nothing of its own.
+    pub fn on(volume: &Volume) -> Self {
+        Self::start(&["-v", &volume.at_home()], &["sleep", "infinity"])
+    }
+
+    /// Start one without waiting for anything.
+    pub fn launch(options: &[&str], command: &[&str]) -> Self {
+        let (name, label, image) = (unique("container"), label(), image());
+        let mut arguments = vec!["run", "-d", "--name", &name, "--label", &label];
+        arguments.extend(options);
+        arguments.push(&image);
+        arguments.extend(command);
+        let container = Self { name: name.clone() };
+        docker(&arguments).code(0);
+        container
+    }
+
+    /// The boot pass has said `done` so many times in the life of this container.
+    #[track_caller]
+    pub fn wait_for_boot(&self, times: usize) {
+        until(&format!("boot {times} of the container is over; its log: {}", self.logs()), 90, || {
+            self.logs().matches("reconcile: done").count() >= times && self.exec(&["hermes-svc-list"]).code == 0
+        });
+    }
+
+    /// Everything that the container has said, both streams.
+    pub fn logs(&self) -> String {
+        let ran = docker(&["logs", &self.name]);
+        ran.out + &ran.err
+    }
+
+    #[track_caller]
+    pub fn wait_for_log(&self, what: &str) {
+        until(&format!("the log says {what:?}: {}", self.logs()), 60, || self.logs().contains(what));
+    }
+
+    pub fn exec(&self, command: &[&str]) -> Ran {
+        self.exec_with(&[], command)
+    }
+
+    pub fn exec_as(&self, user: &str, command: &[&str]) -> Ran {
+        self.exec_with(&["--user", user], command)
+    }
+
+    pub fn exec_with(&self, options: &[&str], command: &[&str]) -> Ran {
+        let mut arguments = vec!["exec"];
+        arguments.extend(options);
+        arguments.push(&self.name);
+        arguments.extend(command);
+        docker(&arguments)
+    }
+
+    /// A shell script as root.
+    pub fn sh(&self, script: &str) -> Ran {
+        self.exec(&["sh", "-ec", script])
+    }
+
+    /// A shell script as the account.
+    pub fn sh_as_hermes(&self, script: &str) -> Ran {
+        self.exec_as("hermes", &["sh", "-ec", script])
+    }
+
+    pub fn make_profiles(&self, names: &[&str]) {
+        self.sh_as_hermes(&profiles_script(names)).code(0);
+        for name in names {
+            self.exec(&["hermes-reconcile-one", name]).code(0);
+        }
+    }
+
+    /// Start gateways and wait until they are ready, API server included.
+    #[track_caller]
+    pub fn start_ready(&self, profiles: &[&str]) {
+        let mut command = vec!["hermes-svc-start", "-W", "-t", "180000"];
+        command.extend(profiles);
+        self.exec(&command).code(0);
+    }
+
+    pub fn port(&self, profile: &str) -> String {
+        self.exec(&["hermes-port-alloc", profile]).ok()
+    }
+
+    /// Does anything answer `/health` on this profile's port?
+    pub fn healthy(&self, profile: &str) -> bool {
+        let url = format!("http://127.0.0.1:{}/health", self.port(profile));
+        let ran = self.exec(&["curl", "-sf", "--max-time", "5", &url]);
+        ran.code == 0 && ran.out.contains("\"ok\"")
+    }
+
+    /// One field of `hermes-svc-status -j` for one profile.
+    pub fn status(&self, profile: &str, field: &str) -> serde_json::Value {
+        let ran = self.exec(&["hermes-svc-status", "-j", profile]);
+        let record = ran
+            .out
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .find(|record| record["profile"] == profile);
+        record.map_or(serde_json::Value::Null, |record| record[field].clone())
+    }
+
+    pub fn state(&self, profile: &str) -> String {
+        self.status(profile, "state").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The recorded intent, from the volume.
+    pub fn intent(&self, profile: &str) -> String {
+        self.status(profile, "intent").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Of the engine's own record, one template.
+    pub fn inspect(&self, template: &str) -> String {
+        docker(&["inspect", "-f", template, &self.name]).ok()
+    }
+
+    pub fn exit_code(&self) -> i32 {
+        self.inspect("{{.State.ExitCode}}").parse().unwrap_or(-1)
+    }
+
+    /// Stop it, with so many seconds of patience; how long that took.
+    pub fn stop(&self, seconds: u32) -> Duration {
+        let start = Instant::now();
+        docker(&["stop", "-t", &seconds.to_string(), &self.name]).code(0);
+        start.elapsed()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of {}\n{}---", self.name, self.logs());
+        }
+        docker(&["rm", "-f", "-v", &self.name]);
+    }
+}

@@ -1,0 +1,51 @@
+use crate::engine::run;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn compose_yaml_fits_its_schema() {
+    let file = format!("{ROOT}/compose.yaml");
+    let (program, first) = if run("docker", &["compose", "version"]).code == 0 {
+        ("docker", vec!["compose"])
+    } else {
+        ("docker-compose", vec![])
+    };
+    let check = |password: &str| {
+        let mut arguments = vec![password, program];
+        arguments.extend(&first);
+        arguments.extend(["-f", &file, "config", "-q"]);
+        run("env", &arguments)
+    };
+    check("HERMES_DASHBOARD_PASSWORD=secret").code(0);
+    // Nobody gets a dashboard without having chosen a password.
+    let ran = check("HERMES_DASHBOARD_PASSWORD=");
+    assert_ne!(ran.code, 0);
+    assert!(ran.err.contains("choose a password for the dashboard"), "{}", ran.err);
+}
+
+#[test]
+fn the_kubernetes_manifests_fit_their_schemas() {
+    let ran = run("sh", &[&format!("{ROOT}/container/kubernetes-validate"), &format!("{ROOT}/deploy/kubernetes.yaml")]);
+    let said = format!("{}{}", ran.out, ran.err);
+    assert_eq!(ran.code, 0, "{said}");
+    assert!(said.contains("passed for resource statefulset/hermes"), "{said}");
+}
+
+#[test]
+fn the_manifests_leave_the_gateways_time_to_drain() {
+    let text = |name: &str| std::fs::read_to_string(format!("{ROOT}/{name}")).unwrap();
+    let number = |name: &str| text(name).split_whitespace().next().unwrap_or_default().parse::<u64>().unwrap();
+    let kill = number("template/gateway/timeout-kill");
+    let down = number("s6-rc.d/hermes-gateways/timeout-down");
+    assert!(kill < down, "s6-rc gives up after {down} ms, before a gateway is killed after {kill}");
+    // And after it s6's own three seconds
+    let grace = (down + 3000).div_ceil(1000);
+    for (file, key) in
+        [("compose.yaml", "stop_grace_period: "), ("deploy/kubernetes.yaml", "terminationGracePeriodSeconds: ")]
+    {
+        let text = text(file);
+        let value = text.split(key).nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let seconds: u64 = value.trim_end_matches('s').parse().unwrap();
+        assert!(seconds >= grace, "{file} stops after {seconds} s, and the drain may take {grace}");
+    }
+}

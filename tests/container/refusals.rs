@@ -1,0 +1,111 @@
+use crate::engine::{Container, Volume, docker, once};
+
+/// The container refuses to start, at once, with one line that names the remedy.
+#[track_caller]
+fn refused(options: &[&str], cause: &str, remedy: &str) {
+    let ran = once(options, &["true"]).code(100);
+    let lines: Vec<_> = ran.err.lines().collect();
+    assert_eq!(lines.len(), 1, "{}", ran.err);
+    assert!(lines[0].starts_with("hermes-s6: fatal: "), "{}", lines[0]);
+    assert!(lines[0].contains(cause) && lines[0].contains(remedy), "{}", lines[0]);
+    assert_eq!(ran.out, "");
+    let table = include_str!("../../docs/TROUBLESHOOTING.md");
+    assert!(table.contains(cause.trim_end_matches(' ')), "no row for {cause}");
+}
+
+#[test]
+fn another_init_before_ours_is_named() {
+    refused(&["--init"], "/init is process ", "remove docker's --init");
+}
+
+#[test]
+fn a_pid_namespace_that_is_not_ours_alone_is_named() {
+    let container = Container::start(&[], &["sleep", "infinity"]);
+    refused(&["--pid", &format!("container:{}", container.name)], "/init is process ", "shareProcessNamespace");
+}
+
+#[test]
+fn a_run_directory_that_nothing_can_be_executed_in_is_named() {
+    refused(&["--tmpfs", "/run"], "/run is mounted noexec", "--tmpfs /run:exec");
+    refused(
+        &["--read-only", "--tmpfs", "/run", "-e", "S6_READ_ONLY_ROOT=1"],
+        "/run is mounted noexec",
+        "--tmpfs /run:exec",
+    );
+}
+
+#[test]
+fn a_run_directory_that_cannot_be_written_is_named() {
+    refused(&["--read-only"], "/run cannot be written", "-e S6_READ_ONLY_ROOT=1");
+    let volume = Volume::new();
+    refused(&["-v", &format!("{}:ro", volume.at("/run"))], "/run is mounted read-only", "--tmpfs /run:exec");
+}
+
+#[test]
+fn missing_capabilities_are_named() {
+    refused(&["--cap-drop", "ALL"], "root lacks the capabilities ", "CHOWN DAC_OVERRIDE KILL SETGID SETUID");
+    refused(&["--cap-drop", "KILL"], "root lacks the capabilities ", " KILL, needed");
+}
+
+#[test]
+fn a_user_who_cannot_have_the_run_directory_is_told_how() {
+    let options = ["--user", "10000:10000", "--security-opt", "no-new-privileges"];
+    refused(&options, "/run belongs to root, and without privileges user ", "--tmpfs /run:exec,uid=10000,gid=10000");
+}
+
+/// The container starts, and its log has a warning that names the remedy.
+#[track_caller]
+fn warned(options: &[&str], cause: &str, remedy: &str) {
+    let container = Container::start(options, &["sleep", "infinity"]);
+    let logs = container.logs();
+    let line = logs.lines().find(|line| line.starts_with("hermes-setup: warning: ") && line.contains(cause));
+    let line = line.unwrap_or_else(|| panic!("no warning of {cause}: {logs}"));
+    assert!(line.contains(remedy), "{line}");
+}
+
+#[test]
+fn a_read_only_home_is_named() {
+    let volume = Volume::with_profiles(&["coder"]);
+    warned(&["-v", &format!("{}:ro", volume.at_home())], "/opt/data is mounted read-only", "without :ro");
+}
+
+#[test]
+fn somebody_elses_home_is_named_with_the_ids_that_would_do() {
+    let volume = Volume::with_profiles(&["coder"]);
+    volume.script_as("root", "chown 1234:1235 .; chmod 755 .");
+    let at_home = volume.at_home();
+    warned(&["-v", &at_home], "/opt/data belongs to 1234:1235", "HERMES_UID=1234 and HERMES_GID=1235");
+    warned(&["-v", &at_home, "--user", "10000:10000"], "/opt/data belongs to 1234:1235", "--user 1234:1235");
+    // What it cannot have it leaves alone.
+    assert_eq!(volume.script("stat -c %u:%g ."), "1234:1235");
+}
+
+#[test]
+fn ids_that_will_not_do_are_refused_and_the_image_s_own_stay() {
+    warned(&["-e", "PUID=0"], "PUID=0 is refused", "a uid from 1 to 65534");
+    warned(&["-e", "HERMES_UID=me"], "HERMES_UID is not a number", "a uid from 1 to 65534");
+    warned(&["-e", "HERMES_GID=65535"], "HERMES_GID=65535 is refused", "a gid from 1 to 65534");
+    let container = Container::start(&["-e", "HERMES_UID=0"], &["sleep", "infinity"]);
+    assert_eq!(container.exec(&["id", "-u", "hermes"]).ok(), "10000");
+}
+
+#[test]
+fn ids_that_cannot_be_had_on_a_read_only_root_are_named() {
+    let options = ["--read-only", "--tmpfs", "/run:exec", "-e", "S6_READ_ONLY_ROOT=1", "-e", "HERMES_UID=1234"];
+    warned(&options, "unable to make hermes uid 1234", "--user 1234:10000");
+}
+
+#[test]
+fn a_grace_that_is_too_short_is_named() {
+    warned(&["-e", "S6_KILL_GRACETIME=100"], "S6_KILL_GRACETIME=100", "3000 or more");
+    warned(&["-e", "S6_KILL_GRACETIME=soon"], "S6_KILL_GRACETIME is not a number", "3000");
+}
+
+#[test]
+fn a_sound_set_up_warns_of_nothing() {
+    let volume = Volume::new();
+    let container = Container::on(&volume);
+    docker(&["restart", "-t", "90", &container.name]).code(0);
+    container.wait_for_boot(2);
+    assert!(!container.logs().contains("hermes-setup: warning"), "{}", container.logs());
+}

@@ -1,0 +1,57 @@
+use crate::engine::{Container, until};
+
+const HEALTH: &[&str] =
+    &["curl", "-s", "-o", "/dev/null", "--max-time", "5", "-w", "%{http_code}", "http://127.0.0.1:9119/"];
+
+fn svstat(container: &Container, field: &str, service: &str) -> String {
+    container.exec(&["s6-svstat", "-o", field, &format!("/run/service/{service}")]).ok()
+}
+
+#[test]
+fn the_dashboard_is_down_unless_asked_for_and_says_so() {
+    let container = Container::start(&[], &["sleep", "infinity"]);
+    container.wait_for_log("dashboard: info: off; HERMES_DASHBOARD=1 turns it on");
+    until("dashboard is down for good", 20, || svstat(&container, "up,wantedup", "dashboard") == "false false");
+    assert_eq!(svstat(&container, "up", "main-hermes"), "true");
+}
+
+#[test]
+fn the_dashboard_is_supervised_restarted_and_the_accounts_to_control() {
+    let container = Container::start(&["-e", "HERMES_DASHBOARD=1"], &["sleep", "infinity"]);
+    let answers = || container.exec(HEALTH).out == "200";
+    until("the dashboard answers", 120, answers);
+    let pid = svstat(&container, "pid", "dashboard");
+    assert_eq!(container.exec(&["stat", "-c", "%U", &format!("/proc/{pid}")]).ok(), "hermes");
+    container.exec(&["kill", "-9", &pid]).code(0);
+    until("another dashboard answers", 120, || svstat(&container, "pid", "dashboard") != pid && answers());
+
+    for service in ["dashboard", "main-hermes"] {
+        let path = format!("/run/service/{service}");
+        container.exec_as("hermes", &["s6-svc", "-d", &path]).code(0);
+        until("it is down", 30, || svstat(&container, "up", service) == "false");
+        container.exec_as("hermes", &["s6-svc", "-u", &path]).code(0);
+        until("it is up", 30, || svstat(&container, "up", service) == "true");
+        // To control it is not to write in it: s6 opens what it finds there as root.
+        let writable = format!("find {path}/ ! -type p -writable 2>/dev/null || true");
+        assert_eq!(container.sh_as_hermes(&writable).ok(), "");
+    }
+}
+
+#[test]
+fn a_dashboard_that_is_refused_is_left_down_after_some_tries() {
+    // Beyond loopback Hermes Agent insists on a password.
+    let container =
+        Container::start(&["-e", "HERMES_DASHBOARD=1", "-e", "HERMES_DASHBOARD_HOST=0.0.0.0"], &["sleep", "infinity"]);
+    container.wait_for_log("Refusing to bind dashboard to 0.0.0.0");
+    until("it is left down", 120, || svstat(&container, "up,wantedup", "dashboard") == "false false");
+    assert!(container.logs().matches("Refusing to bind dashboard to 0.0.0.0").count() <= 5);
+}
+
+#[test]
+fn hermes_agents_doctor_sees_the_services() {
+    let container = Container::start(&[], &["sleep", "infinity"]);
+    container.make_profiles(&["coder"]);
+    let said = container.exec(&["hermes", "doctor"]).out;
+    assert!(said.contains("main-hermes: up"), "{said}");
+    assert!(said.contains("0/2 supervised up (coder, default)"), "{said}");
+}
