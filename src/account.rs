@@ -1,9 +1,11 @@
 //! The runtime account: whom the volume belongs to, and how a root process borrows that account's rights.
 
 use crate::exit::{Error, Exit, Result};
+use crate::trusted::{self, Rule};
+use rustix::fs::fstat;
+use rustix::io::Errno;
 use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use std::os::unix::fs::MetadataExt as _;
+use rustix::thread::{capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::path::{Path, PathBuf};
 
 /// An account to have the rights of.
@@ -37,17 +39,13 @@ impl Account {
         if let Some(account) = Account::named(wanted.unwrap_or("hermes"))? {
             return Ok(account);
         }
-        let owner = std::fs::metadata(home).map_err(|e| Error::system("open", home.display(), e))?;
-        match Account::of_uid(owner.uid())? {
-            Some(account) => Ok(account),
-            None => Ok(Account {
-                name: None,
-                uid: owner.uid(),
-                gid: owner.gid(),
-                groups: vec![owner.gid()],
-                directory: None,
-            }),
-        }
+        // Whoever could make this path lead elsewhere would decide whose rights we take, root's among them.
+        let found = trusted::follow(home, Rule::RootsLinks);
+        let found = found.map_err(|wrong| Error::new(Exit::System, format!("unable to open {wrong}")))?;
+        let owner = fstat(&found.fd).map_err(|e| Error::system("open", home.display(), e))?;
+        let (uid, gid) = (owner.st_uid, owner.st_gid);
+        let unnamed = Account { name: None, uid, gid, groups: vec![gid], directory: None };
+        Ok(Account::of_uid(uid)?.unwrap_or(unnamed))
     }
 
     /// The account of this name in `/etc/passwd`, if there is one.
@@ -96,27 +94,41 @@ impl Account {
     /// inside. A caller that is not root has the account's rights already.
     ///
     /// # Errors
-    /// What `work` returns; 111 where the kernel refuses a step (a missing capability): then nothing was done, or, on the
-    /// way back, nothing more may be.
+    /// What `work` returns; 111 where the kernel refuses a step (a missing capability): then nothing was done. Where it
+    /// refuses the way back there is only the way on: the process is the account's for good, and nothing is done as root.
     pub fn act<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if !self.is_other() {
             return work();
         }
-        let refused = |what: &str, needs: &str| {
-            let (what, needs) = (what.to_string(), needs.to_string());
-            move |e: rustix::io::Errno| {
-                Error::system(&format!("set {what} of"), format!("the process ({needs} is needed)"), e)
-            }
-        };
         let own_groups = getgroups().map_err(refused("read the groups", "CAP_SETGID"))?;
         set_thread_groups(&gids(&self.groups)).map_err(refused("supplementary groups", "CAP_SETGID"))?;
+        let done = self.borrow_rights().and_then(|()| work());
+        if let Err(error) = give_rights_back(&own_groups) {
+            self.give_up_root();
+            return Err(error);
+        }
+        done
+    }
+
+    fn borrow_rights(&self) -> Result<()> {
         set_thread_res_gid(None, Gid::from_raw(self.gid), None).map_err(refused("the effective gid", "CAP_SETGID"))?;
         set_thread_res_uid(None, Uid::from_raw(self.uid), None).map_err(refused("the effective uid", "CAP_SETUID"))?;
-        let done = work();
-        set_thread_res_uid(None, Uid::ROOT, None).map_err(refused("back the effective uid", "CAP_SETUID"))?;
-        set_thread_res_gid(None, Gid::ROOT, None).map_err(refused("back the effective gid", "CAP_SETGID"))?;
-        set_thread_groups(&own_groups).map_err(refused("back the supplementary groups", "CAP_SETGID"))?;
-        done
+        let capabilities = capabilities(None).map_err(refused("and read the capabilities", "CAP_SETUID"))?.effective;
+        if geteuid().as_raw() == self.uid && capabilities.is_empty() {
+            return Ok(());
+        }
+        // SECBIT_NO_SETUID_FIXUP: the rights would be root's under another name.
+        let text = format!("unable to take the rights of uid {}: root's capabilities survive (securebits)", self.uid);
+        Err(Error::new(Exit::System, text))
+    }
+
+    fn give_up_root(&self) {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        let _ = set_thread_groups(&gids(&self.groups));
+        let gone = set_thread_res_gid(gid, gid, gid).and_then(|()| set_thread_res_uid(uid, uid, uid));
+        if gone.is_err() || set_thread_res_uid(None, Uid::ROOT, None).is_ok() {
+            std::process::abort();
+        }
     }
 
     /// Become this account for good: all three uids and gids, supplementary groups included, failing closed. A caller
@@ -134,11 +146,23 @@ impl Account {
         set_thread_groups(&gids(&self.groups)).map_err(refused("CAP_SETGID"))?;
         set_thread_res_gid(gid, gid, gid).map_err(refused("CAP_SETGID"))?;
         set_thread_res_uid(uid, uid, uid).map_err(refused("CAP_SETUID"))?;
-        if set_thread_res_uid(None, Uid::ROOT, None).is_ok() {
-            return Err(Error::new(Exit::System, "unable to give up root for good: the kernel gives it back"));
+        let kept = capabilities(None).map_err(refused("CAP_SETUID"))?.permitted;
+        if !kept.is_empty() || set_thread_res_uid(None, Uid::ROOT, None).is_ok() {
+            let text = "unable to give up root for good: root's capabilities survive (securebits)";
+            return Err(Error::new(Exit::System, text));
         }
         Ok(())
     }
+}
+
+fn give_rights_back(own_groups: &[Gid]) -> Result<()> {
+    set_thread_res_uid(None, Uid::ROOT, None).map_err(refused("back the effective uid", "CAP_SETUID"))?;
+    set_thread_res_gid(None, Gid::ROOT, None).map_err(refused("back the effective gid", "CAP_SETGID"))?;
+    set_thread_groups(own_groups).map_err(refused("back the supplementary groups", "CAP_SETGID"))
+}
+
+fn refused(what: &'static str, needs: &'static str) -> impl FnOnce(Errno) -> Error {
+    move |e| Error::system(&format!("set {what} of"), format_args!("the process ({needs} is needed)"), e)
 }
 
 fn gids(raw: &[u32]) -> Vec<Gid> {

@@ -10,6 +10,9 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 
+/// How often an open that failed for a moment is tried.
+const TRIES: u32 = 16;
+
 /// Open `path` beneath `dir` with these flags.
 pub fn open(dir: impl AsFd, path: impl Arg, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
     resolve(dir, path, flags, mode, ResolveFlags::empty())
@@ -32,13 +35,11 @@ fn resolve(
     let quiet = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
     let flags = flags | OFlags::CLOEXEC | quiet;
     path.into_with_c_str(|path| {
-        loop {
-            match rustix::fs::openat2(&dir, path, flags, mode, resolve) {
-                // EAGAIN: a rename elsewhere raced the resolution; the kernel asks to try again.
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                done => return done,
-            }
-        }
+        // EAGAIN means two things: a rename elsewhere raced the resolution, and the kernel asks to try again; or somebody
+        // has a lease on the file, which its owner can take again and again, and each one lasts 45 s.
+        let again = |done: &rustix::io::Result<OwnedFd>| matches!(done, Err(Errno::INTR | Errno::AGAIN));
+        let mut tries = (0..TRIES).map(|_| rustix::fs::openat2(&dir, path, flags, mode, resolve));
+        tries.find(|done| !again(done)).unwrap_or(Err(Errno::AGAIN))
     })
 }
 

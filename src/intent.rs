@@ -41,7 +41,7 @@ const LOCK: &str = ".hermes-s6.intent.lock";
 const TRIES: u32 = 5;
 
 /// How long it is waited for: the account can hold it for ever, so after that the work goes on with a warning.
-const PATIENCE_MS: u64 = 1000;
+pub const PATIENCE_MS: u64 = 1000;
 
 /// The held lock of one profile; dropped, it is free.
 pub struct Guard(Option<OwnedFd>);

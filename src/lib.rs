@@ -27,6 +27,7 @@ pub mod scandir;
 pub mod slot;
 pub mod supervise;
 pub mod template;
+pub mod trusted;
 
 // What stands on both.
 pub mod attrs;

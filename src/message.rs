@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+/// The longest message, in characters: what is wrong with a file may be as long as the file.
+const LONGEST: usize = 2000;
+
 /// Where the library says what is worth saying while it works. It never prints by itself.
 pub trait Log {
     /// Something is wrong, and the work goes on.
@@ -34,7 +37,9 @@ impl Stderr {
     }
 
     fn line(&self, level: &str, text: &str) {
-        let line = format!("{}: {level}: {}\n", self.prog, printable(text));
+        let short: String = text.chars().take(LONGEST).collect();
+        let more = if short.len() < text.len() { "..." } else { "" };
+        let line = format!("{}: {level}: {}{more}\n", self.prog, printable(&short));
         // A stderr that is closed or full must not change what the tool does.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
@@ -66,7 +71,7 @@ pub fn printable(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
                 let _ = write!(clean, "{}", c.escape_unicode());
             }
             c if c.is_control() => {

@@ -84,9 +84,9 @@ impl Record {
         let mut text = String::with_capacity(128);
         for (key, field) in &self.fields {
             let value = match field {
-                Field::Text(value) => printable(value).replace(' ', "\\x20"),
+                Field::Text(value) => spaceless(value),
                 Field::Number(value) => value.to_string(),
-                Field::YesNo(value) => if *value { "yes" } else { "no" }.to_string(),
+                Field::YesNo(value) => (if *value { "yes" } else { "no" }).to_string(),
                 Field::Absent(Some(word)) => (*word).to_string(),
                 Field::Flag(_) | Field::Aside(_) | Field::Absent(None) => continue,
             };
@@ -138,6 +138,19 @@ pub fn line(text: &str) -> Result<()> {
         .map_err(|e| Error::system("write to", "standard output", e))
 }
 
+/// The value in one word, for whoever splits a line at white space, Unicode's included.
+fn spaceless(value: &str) -> String {
+    let mut word = String::with_capacity(value.len());
+    for c in printable(value).chars() {
+        match c {
+            ' ' => word.push_str("\\x20"),
+            c if c.is_whitespace() => word.extend(c.escape_unicode()),
+            c => word.push(c),
+        }
+    }
+    word
+}
+
 #[cfg(test)]
 mod tests {
     use super::Record;
@@ -148,9 +161,9 @@ mod tests {
             .text("profile", "coder")
             .number_or_none("port", None)
             .note("note", None::<String>)
-            .text("odd", "a b\n\"")
+            .text("odd", "a b\n\"\u{a0}")
             .flag("dry_run", true);
-        assert_eq!(record.to_text(), "profile=coder port=none odd=a\\x20b\\n\"");
-        assert_eq!(record.to_json(), r#"{"profile":"coder","port":null,"note":null,"odd":"a b\\n\"","dry_run":true}"#);
+        assert_eq!(record.to_text(), "profile=coder port=none odd=a\\x20b\\n\"\\u{a0}");
+        assert_eq!(record.to_json(), r#"{"profile":"coder","port":null,"note":null,"odd":"a b\\n\" ","dry_run":true}"#);
     }
 }

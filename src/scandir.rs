@@ -4,9 +4,12 @@ use crate::cli::Deadline;
 use crate::exit::{Error, Exit, Result, cause_text};
 use crate::lock;
 use crate::profile::Profile;
+use crate::settings::is_truthy;
 use crate::supervise;
+use crate::trusted::{self, Rule};
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -38,14 +41,35 @@ pub enum Listening {
 }
 
 impl Scandir {
-    /// Open it.
+    /// Open it. Root does so only where all of its path is root's, unless `HERMES_OPEN_SCANDIR` says that the operator
+    /// knows better: root runs what is in a scandir, and writes and gives orders there by name.
     ///
     /// # Errors
-    /// 111 if it is missing, unreadable or not a directory.
+    /// 111 if it is missing, unreadable or not a directory; 102 where root has to expect somebody else's links in it.
     pub fn open(path: &Path) -> Result<Scandir> {
+        Scandir::open_where(path, std::env::var("HERMES_OPEN_SCANDIR").is_ok_and(|v| is_truthy(&v)))
+    }
+
+    /// The same where our own environment does not say whether the scandir is `open` to others than root.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_where(path: &Path, open: bool) -> Result<Scandir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::system("open", path.display(), e))?;
-        Ok(Scandir { path: path.to_path_buf(), dir, lock: OnceCell::new() })
+        let unable = |e| Error::system("open", path.display(), e);
+        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(unable)?;
+        let scandir = |dir| Scandir { path: path.to_path_buf(), dir, lock: OnceCell::new() };
+        if !geteuid().is_root() || open {
+            return Ok(scandir(dir));
+        }
+        match trusted::open_dir(path, Rule::RootKept) {
+            Ok((dir, _)) => Ok(scandir(dir)),
+            Err(wrong) => {
+                let hint = "HERMES_OPEN_SCANDIR=1 lets root act there all the same";
+                let text = format!("unable to trust scandir {}: {wrong}: {hint}", path.display());
+                Err(Error::new(Exit::WrongState, text))
+            }
+        }
     }
 
     /// The path of a profile's slot.
@@ -190,7 +214,7 @@ impl Scandir {
     }
 
     fn not_permitted(&self, verb: &str) -> Error {
-        let uid = rustix::process::geteuid().as_raw();
+        let uid = geteuid().as_raw();
         Error::new(Exit::WrongState, format!("not permitted to {verb} {}: it is not uid {uid}'s", self.path.display()))
     }
 
@@ -235,7 +259,7 @@ impl Scandir {
     /// An open scandir (`HERMES_OPEN_SCANDIR=1`) has two writers, root and its owner: both must be able to lock.
     fn share_with_owner(&self, lock: &OwnedFd) {
         if let Ok(stat) = rustix::fs::fstat(&self.dir)
-            && stat.st_uid != rustix::process::geteuid().as_raw()
+            && stat.st_uid != geteuid().as_raw()
         {
             let _ = rustix::fs::fchown(lock, Some(rustix::process::Uid::from_raw(stat.st_uid)), None);
         }

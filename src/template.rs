@@ -1,10 +1,11 @@
 //! The template: a plain s6 service directory that every slot is an instance of (DESIGN, section 4).
 
 use crate::exit::{Error, Exit, Result};
+use crate::trusted::{self, Rule};
 use rustix::process::geteuid;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where `make install` puts it.
@@ -32,10 +33,8 @@ impl Template {
     pub fn load(option: Option<&OsStr>) -> Result<Template> {
         let path = crate::cli::choose(option, "HERMES_SLOT_TEMPLATE", INSTALLED);
         let mut template = Template { path: path.clone(), dirs: Vec::new(), files: BTreeMap::new() };
-        let resolved = path.canonicalize().map_err(|e| refused(&path, &cause(&e)))?;
         if geteuid().is_root() {
-            // A link's own directories count as well as those behind it.
-            path.ancestors().chain(resolved.ancestors()).try_for_each(require_root_only)?;
+            require_root_only(&path)?;
         }
         template.walk("")?;
         template.dirs.sort();
@@ -65,11 +64,8 @@ impl Template {
             }
             let relative = if below.is_empty() { name } else { format!("{below}/{name}") };
             if geteuid().is_root() {
-                require_root_only(&path)?;
                 // Whoever may write on the way to what a link leads to decides what it leads to.
-                let real = path.canonicalize().map_err(|e| refused(&path, &cause(&e)))?;
-                let depth = if entry.file_type().is_ok_and(|t| t.is_symlink()) { usize::MAX } else { 1 };
-                real.ancestors().take(depth).try_for_each(require_root_only)?;
+                require_root_only(&path)?;
             }
             // A link to a directory is a file here: a slot's own directories must be real.
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
@@ -92,17 +88,11 @@ fn refused(path: &Path, why: &str) -> Error {
 }
 
 fn require_root_only(path: &Path) -> Result<()> {
-    let meta = std::fs::symlink_metadata(path).map_err(|e| refused(path, &cause(&e)))?;
-    if meta.uid() != 0 {
-        return Err(refused(path, &format!("it belongs to uid {}, and root would run it", meta.uid())));
-    }
-    if !meta.is_symlink() && meta.mode() & 0o022 != 0 {
-        return Err(refused(
-            path,
-            &format!("its mode is {:04o}: others than root may write there", meta.mode() & 0o7777),
-        ));
-    }
-    Ok(())
+    let found = trusted::follow(path, Rule::RootOnly);
+    found.map(drop).map_err(|wrong| match wrong.path == path {
+        true => refused(path, &wrong.why),
+        false => refused(path, &wrong.to_string()),
+    })
 }
 
 fn require_executable(run: &Path) -> Result<()> {

@@ -4,6 +4,7 @@
 //! This is the one thing that acts on the volume with root's own rights, because only root may give a file away and only
 //! root can read a directory that root left 0700. What makes it safe against an account that rearranges the tree meanwhile:
 //!
+//! - The home's own path goes through no link but root's (`trusted`).
 //! - Everything is opened by `openat2` from an open directory: beneath the home, through no symbolic link and no mount
 //!   point. Mount points are told by `RESOLVE_NO_XDEV`, which also stops at a bind mount of the same file system; `st_dev`
 //!   would not, and it differs within one mount on btrfs and overlayfs.
@@ -26,7 +27,8 @@ use crate::account::Account;
 use crate::beneath;
 use crate::exit::{Error, Exit, Result, cause_text};
 use crate::message::Log;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags};
+use crate::trusted::{self, Rule};
+use rustix::fs::{AtFlags, FileType, OFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use std::ffi::CStr;
@@ -71,10 +73,9 @@ pub fn give_back(
     log: &dyn Log,
     updated: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<Outcome> {
-    let unable = |e| Error::system("open", home.display(), e);
-    let dir =
-        rustix::fs::open(home, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(unable)?;
-    let real = std::fs::canonicalize(home).map_err(|e| Error::system("open", home.display(), e))?;
+    // Root gives away what it finds there, so nobody else may have pointed the path at it.
+    let found = trusted::open_dir(home, Rule::RootsLinks);
+    let (dir, real) = found.map_err(|wrong| Error::new(Exit::System, format!("unable to open {wrong}")))?;
     if SYSTEM.iter().any(|d| real == Path::new(d)) || SYSTEM_BELOW.iter().any(|d| real.starts_with(d)) {
         return Err(Error::new(Exit::Usage, format!("refusing to give {} away: it is no home", real.display())));
     }

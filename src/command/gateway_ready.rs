@@ -8,7 +8,7 @@ use crate::home::{Home, profile_dir};
 use crate::message::{Log as _, Silent};
 use crate::profile::Profile;
 use crate::scandir::Scandir;
-use crate::settings::{Inherited, Settings};
+use crate::settings::{Inherited, Settings, is_truthy};
 use crate::state::State;
 use crate::{process, s6};
 use std::ffi::{OsStr, OsString};
@@ -66,7 +66,8 @@ fn ready(args: &Args, profile: &Profile) -> Result<Answer> {
         .map_err(|e| Error::new(if e.exit == Exit::Config { Exit::System } else { e.exit }, e.text))?;
     let home = Home::open_as(&place.home, place.account.clone())?;
     home.require(profile)?;
-    let scandir = Scandir::open(&args.scandir())?;
+    let open = place.environment.get("HERMES_OPEN_SCANDIR").and_then(OsStr::to_str).is_some_and(is_truthy);
+    let scandir = Scandir::open_where(&args.scandir(), open)?;
     let Some(pid) = s6::svstat(&scandir.slot(profile))?.and_then(|stat| stat.pid) else {
         return Ok(Err("s6 has no process of it".to_string()));
     };

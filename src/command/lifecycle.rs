@@ -10,6 +10,7 @@ use crate::message::{Log as _, Stderr};
 use crate::profile::Profile;
 use crate::record::{Output, Record};
 use crate::scandir::Scandir;
+use crate::supervise;
 use std::ffi::OsString;
 
 /// The options that all three have.
@@ -60,8 +61,9 @@ pub fn each<B>(
             log.info("no gateway to be ordered about");
         }
     }
-    let deadline = Deadline::after_ms(common.ms);
-    let site = Site { home: &home, scandir: &scandir, dry_run: common.dry_run, deadline, log: &log };
+    // A supervisor that is gone is waited for: the others have their orders before that.
+    profiles.sort_by_key(|profile| !supervise::is_held(&scandir.slot(profile)));
+    let site = Site::new(&home, &scandir, common.dry_run, Deadline::after_ms(common.ms), &log);
     let (mut begun, mut actions) = (Vec::new(), Vec::new());
     for profile in &profiles {
         match order(&site, profile) {

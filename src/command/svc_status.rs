@@ -4,7 +4,7 @@ use crate::cli::{self, Args, Item, Stop, Tool, flag};
 use crate::command::{Failures, operand};
 use crate::exit::{Error, Exit, Result};
 use crate::home::Home;
-use crate::message::{Log as _, Stderr};
+use crate::message::{Log as _, Stderr, printable};
 use crate::profile::Profile;
 use crate::reconcile::role;
 use crate::record::{Output, line};
@@ -100,7 +100,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     }
     if why {
         for status in &all {
-            explain::lines(&home, &manager, status).iter().try_for_each(|l| line(l))?;
+            explain::lines(&home, &manager, status).iter().try_for_each(|l| line(&printable(l)))?;
         }
     } else if json {
         all.iter().try_for_each(|s| Output { json }.record("", &s.record(&manager)))?;

@@ -27,7 +27,15 @@ pub fn export(home: &Home, profile: &Profile, environment: &mut Environment, log
         _ => error,
     };
     let range = Range::from_option(environment.get("HERMES_PORT_RANGE")).map_err(permanent)?;
-    let mut book = Book::open(home, range, Deadline::after_ms(PATIENCE_MS), log).map_err(permanent)?;
+    let mut book = match Book::open(home, range, Deadline::after_ms(PATIENCE_MS), log) {
+        // Whoever never lets go of the lock keeps no gateway down: what is on record holds without it.
+        Err(error) if error.exit == Exit::TimedOut => {
+            log.warning(&error.text);
+            Book::peek(home, range, log)
+        }
+        opened => opened,
+    }
+    .map_err(permanent)?;
     let assignment = book.assign(profile)?;
     if let Err(error) = book.save() {
         log.warning(&error.text);

@@ -3,13 +3,15 @@
 use crate::cli::Deadline;
 use crate::exit::{Error, Exit, Result};
 use crate::home::Home;
-use crate::intent::{self, Guard, Intent};
+use crate::intent::{self, Guard, Intent, PATIENCE_MS};
 use crate::message::Log;
 use crate::profile::Profile;
 use crate::s6::{self, Svstat};
 use crate::scandir::Scandir;
 use crate::supervise::{self, Changes};
+use std::cell::Cell;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 pub mod marker;
 pub mod restart;
@@ -29,19 +31,36 @@ pub struct Site<'a> {
     pub deadline: Deadline,
     /// Where to say what is wrong.
     pub log: &'a dyn Log,
+    /// How many intent locks could not be had.
+    lost: Cell<u32>,
 }
 
 /// How long a supervisor that is just being started gets to be usable, and a taken order to show: 5 to 40 ms is normal.
 const PROMPT_MS: u64 = 5000;
 
-impl Site<'_> {
+impl<'a> Site<'a> {
+    /// All of it.
+    pub fn new(home: &'a Home, scandir: &'a Scandir, dry_run: bool, deadline: Deadline, log: &'a dyn Log) -> Site<'a> {
+        Site { home, scandir, dry_run, deadline, log, lost: Cell::new(0) }
+    }
+
     /// Is the profile there? A slot may outlive it, and must then still be stoppable.
     fn has_profile(&self, profile: &Profile) -> bool {
         self.home.require(profile).is_ok()
     }
 
     fn guard(&self, profile: &Profile) -> Option<Guard> {
-        (!self.dry_run).then(|| Guard::take(self.home, profile, self.deadline, self.log))
+        if self.dry_run {
+            return None;
+        }
+        // Locks that nobody lets go cost the whole command two seconds, not one for each profile.
+        let patience = (PATIENCE_MS >> self.lost.get().min(9)).max(1);
+        let start = Instant::now();
+        let guard = Guard::take(self.home, profile, self.deadline.or_after_ms(patience), self.log);
+        if !guard.is_held() && start.elapsed() >= Duration::from_millis(patience) {
+            self.lost.set(self.lost.get() + 1);
+        }
+        Some(guard)
     }
 
     /// Record the intent, unless it is on disk already: a volume that takes nothing more is then no hindrance.

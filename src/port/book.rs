@@ -354,6 +354,9 @@ fn lock(home: &Home, deadline: Deadline) -> Result<OwnedFd> {
         if home.act(|dir| Ok(is_still(dir, &fd)))? {
             return Ok(fd);
         }
+        if deadline.passed() {
+            return Err(deadline.timed_out(format!("the lock {}", shown.display())));
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::process;
 use crate::scandir;
 use crate::settings::is_truthy;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Why this container is not to own gateways, if so: the note of the `done` line.
@@ -29,18 +28,20 @@ fn is_gateway_run(command: &[String]) -> bool {
 /// uid. Never of just any process: the account could start one of that name (G2), and a host sees those of all its
 /// containers, which are in pid namespaces of their own.
 fn command() -> Option<Vec<String>> {
-    let owner = std::fs::metadata("/proc/1").ok()?.uid();
+    let owner = process::uid(1)?;
     let own_namespace = process::pid_namespace();
     let mut candidates = std::fs::read_dir("/proc").ok()?.filter_map(|entry| {
         let entry = entry.ok()?;
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let near = pid == 1 || process::stat(pid).is_some_and(|stat| stat.parent == 1);
+        // The real uid: /proc/PID itself shows the effective one, which is root's while the account runs `su`.
+        let same_owner = || process::uid(pid) == Some(owner);
         let here = || match std::fs::read_link(entry.path().join("ns/pid")) {
             Ok(namespace) => Some(namespace.to_string_lossy().into_owned()) == own_namespace,
             // Not ours to look at: then only where there is no doubt that we are inside.
             Err(_) => scandir::s6_is_pid_1(),
         };
-        (near && entry.metadata().ok()?.uid() == owner && here()).then(|| entry.path())
+        (near && same_owner() && here()).then(|| entry.path())
     });
     candidates.find_map(|dir| behind_wrapper(&arguments(&dir)?))
 }

@@ -212,11 +212,12 @@ pub fn known(home: &Home, scandir: &Scandir, log: &dyn Log) -> Result<Vec<Profil
 /// The registered profiles that are up, or on their way up.
 ///
 /// # Errors
-/// 111 if s6 cannot be asked.
+/// 111 if the scandir cannot be read.
 pub fn up(scandir: &Scandir) -> Result<Vec<Profile>> {
     let mut up = Vec::new();
     for profile in scandir.slots()? {
-        if s6::svstat(&scandir.slot(&profile))?.is_some_and(|s| s.up || s.wanted_up) {
+        // As below: one that cannot be asked keeps nobody else from being found.
+        if s6::svstat(&scandir.slot(&profile)).map_or(true, |s| s.is_some_and(|s| s.up || s.wanted_up)) {
             up.push(profile);
         }
     }

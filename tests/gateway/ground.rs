@@ -124,7 +124,8 @@ impl Ground {
             for entry in fs::read_dir(template.join(dir)).unwrap() {
                 let entry = entry.unwrap();
                 if entry.file_type().unwrap().is_file() {
-                    symlink(entry.path(), staging.join(dir).join(entry.file_name())).unwrap();
+                    let copy = self.template_file(&entry.path(), &Path::new(dir).join(entry.file_name()));
+                    symlink(copy, staging.join(dir).join(entry.file_name())).unwrap();
                 }
             }
         }
@@ -132,6 +133,17 @@ impl Ground {
         let slot = self.dir.join("scandir").join(format!("gateway-{profile}"));
         fs::rename(staging, &slot).unwrap();
         slot
+    }
+
+    /// A copy of a file of the template, with the directories of these programs in it, as `make install` has its own.
+    fn template_file(&self, from: &Path, name: &Path) -> PathBuf {
+        let to = self.dir.join("template").join(name);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let tools = Path::new(env!("CARGO_BIN_EXE_hermes-run-gateway")).parent().unwrap();
+        let bin = format!("{}:{}:/command:/usr/local/bin:", self.dir.join("bin").display(), tools.display());
+        fs::write(&to, fs::read_to_string(from).unwrap().replace("/command:/usr/local/bin:", &bin)).unwrap();
+        fs::set_permissions(&to, fs::metadata(from).unwrap().permissions()).unwrap();
+        to
     }
 
     /// Start s6-svscan on the scandir; what reaches the container's log is in `container.log`.

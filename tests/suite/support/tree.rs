@@ -59,7 +59,7 @@ impl Tree {
         tree.install_tools();
         let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("template/gateway");
         if template.is_dir() {
-            copy_template(&template, &tree.template());
+            copy_template(&template, &tree.template(), &tree.bin());
         }
         tree
     }
@@ -437,17 +437,19 @@ fn locked(dir: &Path, how: FlockOperation) -> Option<OwnedFd> {
     rustix::fs::flock(&fd, how).ok().map(|()| fd)
 }
 
-/// The template with the modes that `make install` gives it.
-fn copy_template(from: &Path, to: &Path) {
+/// The template as `make install` would put it there: with its modes, and with the directory of these tools in its scripts.
+fn copy_template(from: &Path, to: &Path, bin: &Path) {
     for entry in fs::read_dir(from).expect("template").flatten() {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         let meta = fs::metadata(&from).expect("template");
         if meta.is_dir() {
             fs::create_dir_all(&to).expect("template");
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("mode");
-            copy_template(&from, &to);
+            copy_template(&from, &to, bin);
         } else {
-            fs::copy(&from, &to).expect("template");
+            let text = fs::read_to_string(&from).expect("template");
+            let bin = format!("{}:/command:/usr/local/bin:", bin.display());
+            fs::write(&to, text.replace("/command:/usr/local/bin:", &bin)).expect("template");
             let mode = if meta.mode() & 0o100 != 0 { 0o755 } else { 0o644 };
             fs::set_permissions(&to, fs::Permissions::from_mode(mode)).expect("mode");
         }
