@@ -255,9 +255,10 @@ impl<'a> Pass<'a> {
         if served_by_default && line.prior.starts() {
             line.note = Some("multiplexed");
         }
-        line.action = match facts.exists {
-            false => self.publish(profile, up)?,
-            true => self.update(profile, up, stat, line)?,
+        let published = if facts.exists { None } else { self.publish(profile, up)? };
+        line.action = match published {
+            Some(action) => action,
+            None => self.update(profile, up, stat, line)?,
         };
         match conflict {
             None => Ok(()),
@@ -313,20 +314,20 @@ impl<'a> Pass<'a> {
         })
     }
 
-    fn publish(&mut self, profile: &Profile, up: bool) -> Result<Action> {
+    /// Publish the slot; `None` where somebody else was faster, who may have wanted it otherwise (register).
+    fn publish(&mut self, profile: &Profile, up: bool) -> Result<Option<Action>> {
         let lock = if self.dry_run { None } else { Some(self.scandir.lock(self.deadline)?) };
         let services = self.room(lock.as_ref())?;
         if let Some(lock) = &lock {
             let group = self.home.account.gid;
             let plan = Plan { profile, template: self.template, up, env: &[], group };
             if !slot::publish(self.scandir, lock, &plan)? {
-                // Another run was faster, and published what the same volume says.
-                return Ok(Action::Unchanged);
+                return Ok(None);
             }
             self.published = true;
         }
         self.remember(services);
-        Ok(if up { Action::Started } else { Action::Registered })
+        Ok(Some(if up { Action::Started } else { Action::Registered }))
     }
 
     /// See that one more fits. Counting is a look at every entry, so it is done again only when somebody else made one.
