@@ -246,10 +246,10 @@ fn intent_and_the_kill_of_the_whole_tree_go_together_at_every_moment() {
     for round in 0..6 {
         let (tool, want) =
             if round % 2 == 0 { ("hermes-svc-start", "running") } else { ("hermes-svc-stop", "stopped") };
-        let running = tree.tool(tool).arg("coder").spawn();
+        let mut running = tree.tool(tool).arg("coder").spawn();
         std::thread::sleep(std::time::Duration::from_millis(3 * round));
-        drop(running);
         tree.reboot();
+        running.wait().expect("wait");
         let desired = profile.desired().expect("an intent, never half a file");
         let stdout = line("default", "none", "registered")
             + &line("coder", &desired, if desired == "running" { "started" } else { "registered" });

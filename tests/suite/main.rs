@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 /// What the tests stand on: trees, tools, profiles, the stand-in gateway.
-#[allow(dead_code, unused_imports)] // until the tools are there that need all of it
+#[allow(dead_code)] // other test binaries stand on it too, each on a part
 mod support;
 
 /// The tests' own ground: a tree starts, and dies as hard as a container does.

@@ -827,8 +827,7 @@ fn the_accounts_start_waits_for_the_watcher() {
         tree.tool_as_account(tool).arg("writer").run().fails(102, "*writer is not registered*");
     }
     let start = tree.tool_as_account("hermes-svc-start").args(["-w", "writer"]).start();
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    assert!(start.is_running());
+    wait_until("it to wait for events", || start.waits_for_events());
     tree.tool("hermes-reconcile-one").arg("writer").run().is(0, "reconcile: profile=writer *\n", "");
     start.wait().is(0, "profile=writer action=started\n", "");
     assert_eq!(profile.desired().as_deref(), Some("running"));

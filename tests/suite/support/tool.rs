@@ -10,13 +10,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// No tool may hang a test run; the longest wait that a test asks for is far below.
-const CEILING: Duration = Duration::from_secs(60);
+const CEILING: Duration = Duration::from_secs(120);
 
 /// A command to run in a tree's environment.
 pub struct Tool {
     program: PathBuf,
     args: Vec<OsString>,
-    env: Vec<(OsString, Option<OsString>)>,
+    env: Vec<(OsString, OsString)>,
     input: Option<Vec<u8>>,
     directory: PathBuf,
     account: Option<(u32, u32)>,
@@ -25,7 +25,7 @@ pub struct Tool {
 impl Tool {
     /// `program` with nothing but `env` in its environment.
     pub fn new(program: PathBuf, env: &[(&str, &OsStr)], directory: &Path) -> Tool {
-        let env = env.iter().map(|(k, v)| (OsString::from(k), Some(v.to_os_string()))).collect();
+        let env = env.iter().map(|(k, v)| (OsString::from(k), v.to_os_string())).collect();
         Tool { program, args: Vec::new(), env, input: None, directory: directory.to_path_buf(), account: None }
     }
 
@@ -43,13 +43,7 @@ impl Tool {
 
     /// With this variable.
     pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Tool {
-        self.env.push((key.into(), Some(value.as_ref().to_os_string())));
-        self
-    }
-
-    /// Without this variable.
-    pub fn without(mut self, key: &str) -> Tool {
-        self.env.push((key.into(), None));
+        self.env.push((key.into(), value.as_ref().to_os_string()));
         self
     }
 
@@ -80,12 +74,7 @@ impl Tool {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().current_dir(&self.directory);
-        for (key, value) in &self.env {
-            match value {
-                Some(value) => command.env(key, value),
-                None => command.env_remove(key),
-            };
-        }
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some((uid, gid)) = self.account {
             // std drops the supplementary groups with it.
             command.uid(uid).gid(gid);
@@ -140,6 +129,14 @@ impl Running {
     /// Has it not ended yet?
     pub fn is_running(&self) -> bool {
         super::start_time(self.pid).is_some()
+    }
+
+    /// Has it an inotify descriptor, with which the tools wait?
+    pub fn waits_for_events(&self) -> bool {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).into_iter().flatten().flatten();
+        descriptors
+            .filter_map(|d| std::fs::read_link(d.path()).ok())
+            .any(|target| target == Path::new("anon_inode:inotify"))
     }
 
     /// Wait for its end.
