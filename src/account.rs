@@ -41,7 +41,10 @@ impl Account {
         }
         // Whoever could make this path lead elsewhere would decide whose rights we take, root's among them.
         let found = trusted::follow(home, Rule::RootsLinks);
-        let found = found.map_err(|wrong| Error::new(Exit::System, format!("unable to open {wrong}")))?;
+        let found = found.map_err(|wrong| match std::fs::metadata(home) {
+            Err(e) => Error::system("open", home.display(), e),
+            Ok(_) => Error::new(Exit::System, format!("unable to trust home {}: {wrong}", home.display())),
+        })?;
         let owner = fstat(&found.fd).map_err(|e| Error::system("open", home.display(), e))?;
         let (uid, gid) = (owner.st_uid, owner.st_gid);
         let unnamed = Account { name: None, uid, gid, groups: vec![gid], directory: None };

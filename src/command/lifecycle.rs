@@ -61,19 +61,20 @@ pub fn each<B>(
             log.info("no gateway to be ordered about");
         }
     }
-    // A supervisor that is gone is waited for: the others have their orders before that.
-    profiles.sort_by_key(|profile| !supervise::is_held(&scandir.slot(profile)));
     let site = Site::new(&home, &scandir, common.dry_run, Deadline::after_ms(common.ms), &log);
-    let (mut begun, mut actions) = (Vec::new(), Vec::new());
-    for profile in &profiles {
-        match order(&site, profile) {
-            Ok((state, action)) => {
-                begun.push((profile, state));
-                actions.push(action);
-            }
+    // A supervisor that is gone is waited for: the others have their orders before that.
+    let mut turns: Vec<usize> = (0..profiles.len()).collect();
+    turns.sort_by_key(|at| !supervise::is_held(&scandir.slot(&profiles[*at])));
+    let mut ordered: Vec<(usize, B, &'static str)> = Vec::new();
+    for at in turns {
+        match order(&site, &profiles[at]) {
+            Ok((state, action)) => ordered.push((at, state, action)),
             Err(error) => failures.add(args, &error),
         }
     }
+    ordered.sort_by_key(|(at, ..)| *at);
+    let (begun, actions): (Vec<_>, Vec<_>) =
+        ordered.into_iter().map(|(at, state, action)| ((&profiles[at], state), action)).unzip();
     for ((settled, (profile, state)), action) in settle(&site, &begun).into_iter().zip(&begun).zip(actions) {
         match settled.and_then(|()| wait(&site, profile, state)) {
             Ok(()) => {

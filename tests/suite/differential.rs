@@ -458,7 +458,8 @@ fn one_gateway_for_all_profiles_is_the_same_for_both() {
     ];
     for (at, (variable, config, ours_up, python_up)) in settings.into_iter().enumerate() {
         tree.profile("default").file("config.yaml", config);
-        let (ours, python) = (tree.scratch().join(format!("ours{at}")), python_scandir(&tree, &format!("python{at}")));
+        let ours = tree.scandir().with_file_name(format!("ours{at}"));
+        let python = python_scandir(&tree, &format!("python{at}"));
         fs::create_dir(&ours).expect("scandir");
         let tool = tree.tool("hermes-reconcile-all").arg("-s").arg(&ours).env("GATEWAY_MULTIPLEX_PROFILES", variable);
         tool.run().is(0, "**", "**");

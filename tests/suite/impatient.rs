@@ -124,12 +124,13 @@ fn a_start_that_waits_for_another_container_says_so() {
     let tree = Tree::up();
     ready(&tree, &[("coder", "")]);
     // The same volume, another scandir, another pid namespace.
-    let script = "mkdir other && export S6_PROFILE_GATEWAY_SCANDIR=$PWD/other && s6-svscan other > other.log 2>&1 &\n\
-        until [ -p other/.s6-svscan/control ]; do sleep 0.01; done\n\
-        export S6_PROFILE_GATEWAY_SCANDIR=$PWD/other\n\
+    let script = "mkdir $S6_PROFILE_GATEWAY_SCANDIR\n\
+        s6-svscan $S6_PROFILE_GATEWAY_SCANDIR > other.log 2>&1 &\n\
+        until [ -p $S6_PROFILE_GATEWAY_SCANDIR/.s6-svscan/control ]; do sleep 0.01; done\n\
         hermes-reconcile-one coder > reconciled && exec hermes-svc-start -W -t 1500 coder";
     let alone = tree.tool("unshare").args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script]);
-    let ran = alone.env("HERMES_SLOT_TEMPLATE", tree.template()).run();
+    let other = tree.scandir().with_file_name("other");
+    let ran = alone.env("HERMES_SLOT_TEMPLATE", tree.template()).env("S6_PROFILE_GATEWAY_SCANDIR", other).run();
     let pid = tree.gateway("coder").expect("a gateway");
     ran.is(99, "", &format!("hermes-svc-start: fatal: timed out after 1500 ms waiting for coder: readiness; it waits for pid {pid} in another container (*); see *\n"));
 }
