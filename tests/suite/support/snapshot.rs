@@ -44,7 +44,7 @@ fn walk(dir: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
         let shown = format!("{prefix}{name}");
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         let lock = name.starts_with(".hermes-s6.") && name.ends_with(".lock") && meta.len() == 0;
-        if lock || name.starts_with("ftrig1:@") || shown == "logs/gateways" {
+        if lock || name.starts_with("ftrig1:@") || name == "status.new" || shown == "logs/gateways" {
             continue;
         }
         let kind = meta.file_type();
