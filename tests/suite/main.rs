@@ -42,3 +42,6 @@ mod differential;
 
 /// What people do who cannot wait.
 mod impatient;
+
+/// The real Hermes Agent under our slots.
+mod hermes_agent;
