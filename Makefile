@@ -16,22 +16,26 @@ PAGES := $(sort $(wildcard man/man*/*.[0-9]))
 TEMPLATE := $(sort $(shell cd template/gateway 2>/dev/null && find . -type f))
 SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 EXECUTABLE := $(CARGO_TARGET_DIR)/static/hermes-s6
+MINIMAL := $(CARGO_TARGET_DIR)/static/minimal
 
 # cargo nextest runs each test in its own process, and says more; cargo test runs the same tests.
 SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --locked
 
-.PHONY: all build install uninstall test lint suite test-matrix bench demo clean help
+.PHONY: all build install uninstall test lint suite test-matrix bench bench-programs demo clean help
 .DELETE_ON_ERROR:
 
 all: build
 
 build: $(EXECUTABLE)
 
-# A file, so that `sudo make install` after `make` needs no cargo. --target also where it is the host's: without it
-# the flags would reach build scripts and procedural macros, which cannot be static.
+# --target also where it is the host's: without it the flags would reach build scripts and procedural macros, which cannot
+# be static.
+STATIC = RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
+  $(CARGO) build --release --locked --target $(TARGET) --target-dir $(CARGO_TARGET_DIR)
+
+# A file, so that `sudo make install` after `make` needs no cargo.
 $(EXECUTABLE): $(SOURCES)
-	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
-	  $(CARGO) build --release --locked --target $(TARGET) --target-dir $(CARGO_TARGET_DIR) --bin hermes-s6
+	$(STATIC) --bin hermes-s6
 	install -D -m 0755 $(CARGO_TARGET_DIR)/$(TARGET)/release/hermes-s6 $@
 
 # As root everything ends up root's and writable by root alone, whoever built it: the tools insist on that.
@@ -76,9 +80,16 @@ test-matrix:
 
 # Whole processes, side by side with the Python reconciler and with s6's own programs.
 bench:
-	scripts/install-deps build s6 hermes
+	scripts/install-deps build s6 hermes bench
 	scripts/hermes-venv >/dev/null
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench speed
+
+# What benches/speed runs; it asks for this by itself.
+bench-programs: $(EXECUTABLE) $(MINIMAL)
+
+$(MINIMAL): benches/minimal.rs Cargo.toml Cargo.lock
+	$(STATIC) --example minimal
+	install -D -m 0755 $(CARGO_TARGET_DIR)/$(TARGET)/release/examples/minimal $@
 
 demo:
 	scripts/install-deps build s6 demo $(if $(GATEWAY),,hermes)
