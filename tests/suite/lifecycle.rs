@@ -676,11 +676,8 @@ fn a_dry_run_says_the_same_and_does_nothing() {
     tree.profile("new");
     let pid = tree.wait_up("up");
     let before = snapshot(&[&tree.home(), &tree.scandir()]);
-    let ran = start(&tree, &["-n", "-w", "down", "new", "up"]);
-    let mut said = ran.lines();
-    said.sort_unstable();
-    let lines = ["profile=down action=started", "profile=new action=started", "profile=up action=unchanged"];
-    assert_eq!((ran.code, &said[..], ran.stderr.as_str()), (0, &lines[..], ""), "{ran}");
+    let stdout = "profile=down action=started\nprofile=new action=started\nprofile=up action=unchanged\n";
+    start(&tree, &["-n", "-w", "down", "new", "up"]).is(0, stdout, "");
     stop(&tree, &["-n", "-w", "up"]).is(0, "profile=up action=stopped\n", "");
     stop(&tree, &["-n", "-k", "-a"]).is(0, "profile=up action=stopped\n", "");
     restart(&tree, &["-nj", "-W", "up"]).is(0, "{\"profile\":\"up\",\"action\":\"restarted\",\"dry_run\":true}\n", "");
