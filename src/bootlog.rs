@@ -3,6 +3,8 @@
 use crate::beneath;
 use crate::exit::{Error, Result};
 use crate::home::Home;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io::Write as _;
@@ -13,12 +15,21 @@ pub const FILE: &str = "logs/container-boot.log";
 /// From this size on, in bytes, it is moved to `container-boot.log.1` before more is written.
 const ROTATE_AT: u64 = 256 * 1024;
 
+/// The machine's. jiff would look for its name, which takes as long as a pass over ten profiles.
+fn time_zone() -> TimeZone {
+    if std::env::var_os("TZ").is_some_and(|tz| !tz.is_empty()) {
+        return TimeZone::system();
+    }
+    let local = std::fs::read("/etc/localtime").ok().and_then(|bytes| TimeZone::tzif("", &bytes).ok());
+    local.unwrap_or(TimeZone::UTC)
+}
+
 /// Append these lines, each behind an ISO 8601 time with offset.
 ///
 /// # Errors
 /// 111 if the volume does not take them.
 pub fn append(home: &Home, lines: &[String]) -> Result<()> {
-    let now = jiff::ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%z").to_string();
+    let now = Timestamp::now().to_zoned_datetime(time_zone()).strftime("%Y-%m-%dT%H:%M:%S%z").to_string();
     let text: String = lines.iter().map(|line| format!("{now} {line}\n")).collect();
     let shown = home.path.join(FILE);
     let unable = |e: std::io::Error| Error::system("write", shown.display(), e);
