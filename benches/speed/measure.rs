@@ -14,9 +14,9 @@ pub struct Cost {
     pub cpu: f64,
 }
 
-/// Run it to its end, which has to be a good one. Nobody reads what it says.
+/// Run it to its end, which has to be a good one. Nobody reads its records.
 pub fn run(command: &mut Command) -> Result<Cost> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |e: &dyn std::fmt::Display| format!("{program}: {e}");
     let start = Instant::now();

@@ -30,11 +30,12 @@ pub fn run(programs: &Programs) -> Result<()> {
     let volumes = [(Path::new("/dev/shm"), "memory", &[1, 10, 100, 1000][..]), (Path::new(&disk), "disk", &[1000][..])];
     for (volume, name, sizes) in volumes {
         for &profiles in sizes {
-            let place = Place::new(programs, volume, profiles)?;
             for who in [Who::Root, Who::Owner] {
                 if who == Who::Root && !is_root() {
                     continue;
                 }
+                // Its own volume: the minimal program's boot log is root's, where it ran as root.
+                let place = Place::new(programs, volume, profiles)?;
                 for first in [true, false] {
                     let label = format!(
                         "{}, {} boot, volume on {name}",
@@ -53,7 +54,7 @@ pub fn run(programs: &Programs) -> Result<()> {
 }
 
 fn compare(programs: &Programs, place: &Place, who: Who, profiles: usize, first: bool, label: &str) -> Result<()> {
-    let contenders = [minimal(programs, place, who), place.tool("hermes-reconcile-all")];
+    let contenders = [minimal(programs, place), place.tool("hermes-reconcile-all")];
     let mut commands: Vec<Command> =
         contenders.into_iter().chain(programs.python.as_ref().map(|p| python(place, p))).collect();
     if who == Who::Owner && is_root() {
@@ -99,8 +100,8 @@ fn compare(programs: &Programs, place: &Place, who: Who, profiles: usize, first:
     Ok(())
 }
 
-fn minimal(programs: &Programs, place: &Place, who: Who) -> Command {
-    let group = if who == Who::Root { place.owner } else { rustix::process::getegid().as_raw() };
+fn minimal(programs: &Programs, place: &Place) -> Command {
+    let group = if is_root() { ACCOUNT } else { rustix::process::getegid().as_raw() };
     let mut command = place.command(&programs.minimal);
     command.arg(&place.home).arg(place.scandir()).arg(place.template()).args(["10000", &group.to_string()]);
     command
