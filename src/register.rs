@@ -3,6 +3,7 @@
 use crate::cli::Deadline;
 use crate::exit::{Error, Exit, Result};
 use crate::message::Log;
+use crate::nudge::nudge;
 use crate::profile::Profile;
 use crate::retire::{self, Retired};
 use crate::s6;
@@ -116,6 +117,8 @@ pub fn await_held(scandir: &Scandir, plan: &Plan, deadline: Deadline, log: &dyn 
         // Nobody holds it; the sweep of a later run deletes what could not be deleted now.
         let _ = stale.finish(Deadline::after_ms(1), log);
         s6::svscanctl("-a", &scandir.path)?;
+    } else {
+        nudge(scandir, plan.profile, deadline, log)?;
     }
     if deadline.is_endless() {
         let done = wait(scandir, plan, Deadline::after_ms(FRESH_COPY_MS));

@@ -65,7 +65,7 @@ pub fn order(site: &Site, profile: &Profile) -> Result<Ordered> {
         site.repair(profile, Intent::Running)?;
         return Ok(Ordered { changed: true, draining: None });
     }
-    site.require_usable(&slot)?;
+    site.require_usable(profile, &slot)?;
     let _guard = site.guard(profile);
     let before = site.svstat(&slot)?;
     let draining = if before.wanted_up { None } else { before.pid };
