@@ -58,12 +58,14 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Watch the `supervise/` of these service directories, those that are there.
+    /// Watch the `supervise/` of these service directories, those that are there, and whether `down` comes or goes: where
+    /// nothing else changes s6-supervise writes no new status.
     pub fn watch<'a>(services: impl IntoIterator<Item = &'a Path>) -> Result<Changes> {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let fd = inotify::init(flags).map_err(|e| Error::system("create", "an inotify instance", e))?;
         for service in services {
             let interest = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CREATE | inotify::WatchFlags::ONLYDIR;
+            let _ = inotify::add_watch(&fd, service, interest | inotify::WatchFlags::DELETE);
             for dir in with_logger(service) {
                 // A directory that is gone sends nothing, and the look after the wait sees that.
                 let _ = inotify::add_watch(&fd, dir.join("supervise"), interest);

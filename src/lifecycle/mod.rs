@@ -130,7 +130,7 @@ pub fn bring_up(slot: &Path, deadline: Deadline, dry_run: bool) -> Result<bool> 
     if !dry_run {
         s6::svdt_clear(slot);
         s6::svc("-U", slot)?;
-        supervise::wait_for(slot, deadline, "s6-supervise to want it up", |s| s.wanted_up)?;
+        supervise::wait_for(slot, deadline, "s6-supervise to want it up", |s| s.wanted_up && s.normally_up)?;
     }
     Ok(true)
 }

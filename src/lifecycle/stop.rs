@@ -36,7 +36,7 @@ pub fn order(site: &Site, profile: &Profile, keep_intent: bool) -> Result<bool> 
         }
     }
     s6::svc(if keep_intent { "-d" } else { "-D" }, &slot)?;
-    site.taken(&slot, "want it down", |s| !s.wanted_up)?;
+    site.taken(&slot, "want it down", |s| !s.wanted_up && (keep_intent || !s.normally_up))?;
     if !keep_intent {
         site.repair(profile, Intent::Stopped)?;
     }
