@@ -66,7 +66,7 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
         |site, profile| Ok((restart::order(site, profile)?, "restarted")),
         restart::finish,
         |site, profile, begun| match begun {
-            Begun::Stopping(_) => start::wait(site, profile, until, None),
+            Begun::Stopping(_) | Begun::Started => start::wait(site, profile, until, None),
             Begun::ByItself => Ok(()),
         },
     )?)

@@ -8,12 +8,14 @@ use crate::interrupt;
 use crate::profile::Profile;
 use crate::s6;
 use crate::supervise::Changes;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a restart has begun.
 pub enum Begun {
     /// The gateway was told to end; this is the process.
     Stopping(Option<i32>),
+    /// There was nothing to end: it is up.
+    Started,
     /// We are one of the gateway's own processes: it restarts itself, and we do not wait for our own end (F12).
     ByItself,
 }
@@ -37,11 +39,18 @@ pub fn order(site: &Site, profile: &Profile) -> Result<Begun> {
         s6::svc("-1", &slot)?;
         return Ok(Begun::ByItself);
     }
+    if before.is_down() {
+        start::up(site, profile, &slot)?;
+        site.repair(profile, Intent::Running)?;
+        return Ok(Begun::Started);
+    }
     interrupt::defer()?;
     if let Some(pid) = before.pid {
         stop::warn_of_lost_marker(site, marker::write(site.home, profile, pid));
     }
-    s6::svc("-d", &slot)?;
+    // U takes `down` away, which only a stop brings back: that tells a stop meanwhile from an old intent that the gateway
+    // writes at its end (A14).
+    s6::svc("-Ud", &slot)?;
     Ok(Begun::Stopping(before.pid))
 }
 
@@ -74,9 +83,18 @@ pub fn finish(site: &Site, begun: &[(&Profile, Begun)]) -> Vec<Result<()>> {
 fn leave(site: &Site, profile: &Profile, cause: &Error) -> Error {
     let slot = site.scandir.slot(profile);
     let _guard = site.guard(profile);
-    let wanted = intent::read(site.home, profile).is_ok_and(|intent| intent != Some(Intent::Stopped));
-    let and = if wanted && s6::svc("-U", &slot).is_ok() { ", and starts again when it has ended" } else { "" };
+    let stopped = was_stopped(site, profile, &slot);
+    let and = if stopped.is_ok_and(|stopped| !stopped) && s6::svc("-U", &slot).is_ok() {
+        ", and starts again when it has ended"
+    } else {
+        ""
+    };
     Error::new(cause.exit, format!("{}: {profile} is still draining{and}", cause.text))
+}
+
+/// Has somebody stopped it since it was told to end?
+fn was_stopped(site: &Site, profile: &Profile, slot: &Path) -> Result<bool> {
+    Ok(intent::read(site.home, profile)? == Some(Intent::Stopped) && !site.svstat(slot)?.normally_up)
 }
 
 /// Bring it up if it is down; `None` if it is not yet.
@@ -92,7 +110,7 @@ fn step(site: &Site, profile: &Profile, begun: &Begun) -> Result<Option<()>> {
         return Ok(None);
     }
     let _guard = site.guard(profile);
-    if intent::read(site.home, profile)? == Some(Intent::Stopped) && !site.svstat(&slot)?.normally_up {
+    if was_stopped(site, profile, &slot)? {
         return Err(Error::new(Exit::WrongState, format!("{profile} was stopped while it restarted: it stays down")));
     }
     if !site.svstat(&slot)?.up {

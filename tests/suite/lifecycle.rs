@@ -453,6 +453,38 @@ fn a_start_survives_a_write_that_crossed_it() {
 }
 
 #[test]
+fn a_restart_of_what_was_told_to_stop_survives_a_write_that_crossed_it() {
+    // The draining gateway writes the old intent back at its end: that is not somebody who stops it once more.
+    let tree = registered(&["coder"]);
+    tree.profile("coder").stand_in("drain_ms=700\nstale_intent=stopped\n");
+    start(&tree, &["-W", "coder"]).is(0, "profile=coder action=started\n", "");
+    let old = tree.wait_up("coder");
+    stop(&tree, &["coder"]).is(0, "profile=coder action=stopped\n", "");
+    restart(&tree, &["-w", "coder"]).is(0, "profile=coder action=restarted\n", "");
+    assert_ne!(tree.wait_up("coder"), old);
+    is_running(&tree, "coder");
+}
+
+#[test]
+fn a_restart_of_what_is_down_brings_it_up_before_anybody_can_cross_it() {
+    let tree = registered(&["coder"]);
+    tree.profile("coder").intent("stopped").stand_in("stale_intent=stopped\n");
+    let crossing = "#!/bin/sh\nwhile [ ! -e enough ]; do\n\
+        printf '{\"desired_state\":\"stopped\"}' > crossing && mv crossing $HERMES_HOME/profiles/coder/gateway_state.json\n\
+        done\n";
+    let script = tree.script("cross", crossing);
+    let mut crossing = tree.tool("sh").arg(&script).spawn();
+    for _ in 0..5 {
+        restart(&tree, &["coder"]).is(0, "profile=coder action=restarted\n", "");
+        assert_eq!(tree.svstat("coder", "wantedup"), Some(vec!["true".to_string()]));
+        tree.tool("s6-svc").arg("-D").arg(tree.slot("coder")).run();
+        tree.wait_down("coder");
+    }
+    fs::write(tree.scratch().join("enough"), "").expect("enough");
+    crossing.wait().expect("wait");
+}
+
+#[test]
 fn a_stop_during_a_restart_is_what_counts() {
     let tree = registered(&["coder"]);
     tree.profile("coder").stand_in("drain_ms=700\n");
