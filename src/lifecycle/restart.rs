@@ -28,7 +28,7 @@ pub fn order(site: &Site, profile: &Profile) -> Result<Begun> {
     let slot = site.scandir.require_slot(profile)?;
     site.home.require(profile)?;
     site.require_usable(&slot)?;
-    let _guard = site.guard(profile);
+    let guard = site.guard(profile);
     let before = site.svstat(&slot)?;
     site.write(profile, Intent::Running)?;
     if site.dry_run {
@@ -51,7 +51,10 @@ pub fn order(site: &Site, profile: &Profile) -> Result<Begun> {
     // U takes `down` away, which only a stop brings back: that tells a stop meanwhile from an old intent that the gateway
     // writes at its end (A14).
     s6::svc("-Ud", &slot)?;
-    Ok(Begun::Stopping(before.pid))
+    // Until it shows, a gateway that came of a crash just now looks like one that somebody else has restarted.
+    let taken = site.taken(&slot, "want it down", |s| !s.wanted_up);
+    drop(guard);
+    taken.map(|_| Begun::Stopping(before.pid)).map_err(|error| leave(site, profile, &error))
 }
 
 /// Wait until they are down, and bring each up as soon as it is: one that drains for long does not keep the others down.
@@ -105,15 +108,17 @@ fn step(site: &Site, profile: &Profile, begun: &Begun) -> Result<Option<()>> {
     }
     let slot = site.scandir.slot(profile);
     let stat = site.svstat(&slot)?;
-    // Another process already: somebody else restarted it meanwhile, and both have what they want (F4).
-    if !stat.is_down() && (stat.pid.is_none() || stat.pid == *old) {
+    // Another process already: somebody else restarted it meanwhile, and both have what they want (F4). One that is not
+    // wanted came of a crash just before the order, which ends that one.
+    let other = |stat: &s6::Svstat| stat.wanted_up && stat.pid.is_some() && stat.pid != *old;
+    if !stat.is_down() && !other(&stat) {
         return Ok(None);
     }
     let _guard = site.guard(profile);
     if was_stopped(site, profile, &slot)? {
         return Err(Error::new(Exit::WrongState, format!("{profile} was stopped while it restarted: it stays down")));
     }
-    if !site.svstat(&slot)?.up {
+    if !other(&site.svstat(&slot)?) {
         start::up(site, profile, &slot)?;
     }
     site.repair(profile, Intent::Running).map(Some)

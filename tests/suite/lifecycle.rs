@@ -527,6 +527,34 @@ fn a_stop_that_races_a_crash_stays_a_stop() {
 }
 
 #[test]
+fn a_restart_that_crosses_a_crash_ends_in_a_gateway() {
+    // Between the look at the gateway and the order it dies, and s6-supervise has another one: that is what the order ends.
+    crate::needs_root!();
+    let tree = Tree::up();
+    let coder = tree.profile("coder").stand_in("drain_ms=500\n");
+    tree.tool("hermes-svc-register").args(["-u", "coder"]).run();
+    wait_until("its first life", || coder.starts() == 1);
+    let (dir, slot) = (coder.dir.display(), tree.slot("coder"));
+    let crash = tree.script(
+        "crash",
+        &format!(
+            "#!/bin/sh\nPATH={}\n[ -e crashed ] || {{ : > crashed; kill -KILL $(s6-svstat -o pid {})\n\
+             until [ $(wc -l < {dir}/stand-in.starts) = 2 ]; do sleep 0.01; done; }}\nexec real/s6-svc \"$@\"\n",
+            std::env::var("PATH").expect("PATH"),
+            slot.display()
+        ),
+    );
+    let script = format!(
+        "svc=$(command -v s6-svc); mkdir real && cp $svc real/s6-svc && mount --bind {crash} $svc || exit 97\n\
+         exec hermes-svc-restart coder"
+    );
+    let ran = tree.tool("unshare").args(["--mount", "sh", "-c", &script]).run();
+    ran.is(0, "profile=coder action=restarted\n", "");
+    wait_until("its third life", || coder.starts() == 3);
+    is_running(&tree, "coder");
+}
+
+#[test]
 fn orders_that_race_passes_end_as_they_were_given() {
     let tree = registered(&["coder"]);
     let reconcile = tree.script(
