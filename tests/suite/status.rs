@@ -56,7 +56,7 @@ fn the_table_is_for_people() {
         assert_eq!(row[5], intent, "{ran}");
     }
     assert_eq!((rows[4][4], rows[4][6], rows[5][6]), ("yes", "9530", "9685"), "{ran}");
-    assert!(rows[3][7..].join(" ").contains("78"), "what holds it: {ran}");
+    assert_eq!(rows[3][7..], ["exit-78,", "wanted-but-down"], "what holds it: {ran}");
     // Only the named ones, in the order in which they are named.
     let ran = tree.tool("hermes-svc-status").args(["writer", "coder"]).run();
     let names: Vec<&str> = ran.lines()[2..].iter().map(|l| l.split(' ').next().unwrap_or_default()).collect();
@@ -75,7 +75,7 @@ fn json_has_every_field_in_a_fixed_order() {
     row("coder").is(0, &want("coder", &up), "");
     let down = "\"state\":\"down\",\"pid\":null,\"uptime\":null,\"ready\":false,\"intent\":\"stopped\",\"port\":9685,\"note\":null";
     row("writer").is(0, &want("writer", down), "");
-    let held = "\"state\":\"held\",\"pid\":null,\"uptime\":null,\"ready\":false,\"intent\":\"running\",\"port\":*,\"note\":\"*78*\"";
+    let held = "\"state\":\"held\",\"pid\":null,\"uptime\":null,\"ready\":false,\"intent\":\"running\",\"port\":*,\"note\":\"exit-78,wanted-but-down\"";
     row("broken").is(0, &want("broken", held), "");
     let all = json(&tree, &[]);
     assert_eq!(
@@ -273,7 +273,8 @@ fn explain_ends_with_the_next_command_to_type() {
         ran
     };
     let broken = next("broken", "hermes-svc-start");
-    assert!(broken.stdout.contains("78") && broken.stdout.contains("logs/gateways/broken/current"), "{broken}");
+    let why = "because it ended with exit 78, a permanent error\n  because its log tells why: see ";
+    assert!(broken.stdout.contains(why) && broken.stdout.contains("logs/gateways/broken/current"), "{broken}");
     next("writer", "hermes-svc-start");
     next("coder", "nothing");
 }
