@@ -899,3 +899,14 @@ fn list_prints_names_default_first_and_nothing_else() {
     list(&["-u"]).is(0, "", "");
     list(&["-d"]).is(0, "default\ncoder\nwriter\n", "");
 }
+
+#[test]
+fn list_does_not_call_up_or_down_what_s6_cannot_tell() {
+    let tree = registered(&["coder", "writer"]);
+    fs::write(tree.slot("coder").join("supervise/status"), "?").expect("status");
+    for (option, stdout) in [("-u", ""), ("-d", "writer\n")] {
+        let ran = tree.tool("hermes-svc-list").arg(option).run();
+        ran.is(111, stdout, "hermes-svc-list: fatal: unable to s6-svstat *gateway-coder: *\n");
+    }
+    tree.tool("hermes-svc-list").run().is(0, "coder\nwriter\n", "");
+}
