@@ -64,6 +64,21 @@ fn the_table_is_for_people() {
 }
 
 #[test]
+fn a_name_that_is_none_hides_no_other() {
+    let tree = Tree::up();
+    tree.profile("coder");
+    tree.tool("hermes-svc-register").arg("coder").run();
+    let status = |args: &[&str]| tree.tool("hermes-svc-status").args(args).run();
+    let stderr = "hermes-svc-status: fatal: invalid profile name \"Bad\"*\n";
+    status(&["-j", "Bad", "coder", "coder"]).is(100, "{\"profile\":\"coder\",*}\n", stderr);
+    let both = format!("{stderr}hermes-svc-status: fatal: no such gateway: nobody *\n");
+    status(&["coder", "nobody", "Bad"]).is(102, "Manager: *\nPROFILE *\ncoder *\n", &both);
+    // It is not as if nobody had been named.
+    status(&["Bad"]).is(100, "", stderr);
+    status(&["-c", "Bad"]).is(100, "", stderr);
+}
+
+#[test]
 fn json_has_every_field_in_a_fixed_order() {
     let tree = in_every_state();
     let pid = tree.gateway("coder").expect("up");
