@@ -42,7 +42,7 @@ fn last_line(home: &Home, path: &str) -> Option<String> {
 fn last_words(text: &str) -> Option<&str> {
     let said = |line: &str| line.split_once("  ").map_or(line, |(_, said)| said).trim().to_string();
     let tells = |line: &&str| !said(line).starts_with(|c| ('\u{2500}'..='\u{257f}').contains(&c));
-    let lines = || text.lines().rev().filter(|line| !line.trim().is_empty());
+    let lines = || text.lines().rev().filter(|line| !said(line).is_empty());
     lines().filter(tells).find(|line| !said(line).starts_with("finish: ")).or_else(|| lines().next())
 }
 
@@ -59,7 +59,7 @@ mod tests {
             ("\n \n".to_string(), None),
             (format!("{time}one\n{time}two\n\n"), Some(format!("{time}two"))),
             (
-                format!("{time}port in use\n{time}\u{250c}\u{2500}\n{time}\u{2502} Starting\n{held}"),
+                format!("{time}port in use\n{time}\u{250c}\u{2500}\n{time}\u{2502} Starting\n{time}\n{held}"),
                 Some(format!("{time}port in use")),
             ),
             ("no time\n".to_string() + &held, Some("no time".to_string())),
