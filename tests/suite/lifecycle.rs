@@ -304,6 +304,12 @@ fn restart_brings_up_what_is_down() {
     stop(&tree, &["-w", "coder"]);
     restart(&tree, &["-w", "coder"]).is(0, "profile=coder action=restarted\n", "");
     is_running(&tree, "coder");
+    stop(&tree, &["-w", "coder"]);
+    held(&tree, "coder");
+    tree.profile("coder").stand_in("");
+    restart(&tree, &["-w", "coder"]).is(0, "profile=coder action=restarted\n", "");
+    is_running(&tree, "coder");
+    assert!(!tree.slot("coder").join("data/held").exists());
 }
 
 #[test]
