@@ -1,7 +1,7 @@
 //! What hermes-svc-start, -stop and -restart share: several profiles, all signalled first, then waited for.
 
 use crate::cli::{Args, Deadline};
-use crate::command::Failures;
+use crate::command::{Failures, profiles};
 use crate::exit::{Exit, Result};
 use crate::home::Home;
 use crate::interrupt;
@@ -41,14 +41,7 @@ pub fn each<B>(
     wait: impl Fn(&Site, &Profile, &B) -> Result<()>,
 ) -> Result<Exit> {
     let mut failures = Failures::none();
-    let mut profiles: Vec<Profile> = Vec::new();
-    for name in &common.operands {
-        match Profile::parse(name) {
-            Ok(profile) if profiles.contains(&profile) => {}
-            Ok(profile) => profiles.push(profile),
-            Err(error) => failures.add(args, &error),
-        }
-    }
+    let mut profiles = profiles(args, &common.operands, &mut failures);
     if profiles.is_empty() && !common.all {
         return Ok(failures.exit());
     }

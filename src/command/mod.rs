@@ -69,6 +69,19 @@ pub fn operand(item: Item, operands: &mut Vec<OsString>) -> Result<(), Stop> {
     }
 }
 
+/// The profiles that were named, each once; what is no name is reported, and the others are not kept from their turn (F13).
+pub fn profiles(args: &Args, operands: &[OsString], failures: &mut Failures) -> Vec<Profile> {
+    let mut profiles = Vec::new();
+    for name in operands {
+        match Profile::parse(name) {
+            Ok(profile) if profiles.contains(&profile) => {}
+            Ok(profile) => profiles.push(profile),
+            Err(error) => failures.add(args, &error),
+        }
+    }
+    profiles
+}
+
 /// Report each failure and go on; the worst code is the tool's.
 pub struct Failures {
     worst: Exit,

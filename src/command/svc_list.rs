@@ -1,6 +1,7 @@
 //! hermes-svc-list: names of registered profiles, one per line.
 
 use crate::cli::{self, Args, Item, Stop, Tool, flag};
+use crate::command::Failures;
 use crate::exit::{Exit, Result};
 use crate::profile::Profile;
 use crate::record::{Output, Record, line};
@@ -30,25 +31,32 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
-    let (mut json, mut only) = (false, None);
+    let (mut json, mut up, mut down) = (false, false, false);
     while let Some(item) = args.item()? {
         match item {
             Item::Option('j', _) => json = true,
-            Item::Option('u', _) => only = Some(true),
-            Item::Option('d', _) => only = Some(false),
+            Item::Option('u', _) => up = true,
+            Item::Option('d', _) => down = true,
             _ => return Err(Stop::Usage),
         }
     }
+    if up && down {
+        return Err(Stop::Usage);
+    }
     let scandir = Scandir::open(&args.scandir())?;
+    let mut failures = Failures::none();
     for profile in scandir.slots()? {
-        if only.is_none_or(|up| is_up(&scandir, &profile).is_ok_and(|is| is == up)) {
-            match json {
+        match if up || down { is_up(&scandir, &profile) } else { Ok(false) } {
+            Ok(is) if is == up => match json {
                 true => Output { json }.record("", &Record::new().text("profile", profile.as_str()))?,
                 false => line(profile.as_str())?,
-            }
+            },
+            Ok(_) => {}
+            // Neither up nor down: a loop over either must not take it for done.
+            Err(error) => failures.add(args, &error),
         }
     }
-    Ok(Exit::Done)
+    Ok(failures.exit())
 }
 
 fn is_up(scandir: &Scandir, profile: &Profile) -> Result<bool> {

@@ -42,8 +42,8 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
             Item::Option('n', _) => common.dry_run = true,
             Item::Option('j', _) => common.json = true,
             Item::Option('a', _) => common.all = true,
-            Item::Option('w', _) => until = Until::Up,
-            Item::Option('W', _) => until = Until::Ready,
+            Item::Option('w', _) if until != Until::Ready => until = Until::Up,
+            Item::Option('W', _) if until != Until::Up => until = Until::Ready,
             Item::Option('t', value) => common.ms = cli::milliseconds(&value)?,
             other => operand(other, &mut common.operands)?,
         }
@@ -66,7 +66,7 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
         |site, profile| Ok((restart::order(site, profile)?, "restarted")),
         restart::finish,
         |site, profile, begun| match begun {
-            Begun::Stopping(_) => start::wait(site, profile, until, None),
+            Begun::Stopping(_) | Begun::Started => start::wait(site, profile, until, None),
             Begun::ByItself => Ok(()),
         },
     )?)

@@ -42,8 +42,8 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
             Item::Option('n', _) => common.dry_run = true,
             Item::Option('j', _) => common.json = true,
             Item::Option('a', _) => common.all = true,
-            Item::Option('w', _) => until = Until::Up,
-            Item::Option('W', _) => until = Until::Ready,
+            Item::Option('w', _) if until != Until::Ready => until = Until::Up,
+            Item::Option('W', _) if until != Until::Up => until = Until::Ready,
             Item::Option('t', value) => common.ms = cli::milliseconds(&value)?,
             other => operand(other, &mut common.operands)?,
         }

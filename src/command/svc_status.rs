@@ -1,7 +1,7 @@
 //! hermes-svc-status: what s6 says, beside what was intended.
 
 use crate::cli::{self, Args, Item, Stop, Tool, flag};
-use crate::command::{Failures, operand};
+use crate::command::{Failures, operand, profiles};
 use crate::exit::{Error, Exit, Result};
 use crate::home::Home;
 use crate::message::{Log as _, Stderr, printable};
@@ -57,9 +57,10 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     if quiet && check || (quiet || check) && (follow || why || json) || why && json {
         return Err(Stop::Usage);
     }
-    let mut named = Vec::new();
-    for name in &operands {
-        named.push(Profile::parse(name)?);
+    let mut failures = Failures::none();
+    let named = profiles(args, &operands, &mut failures);
+    if named.is_empty() && !operands.is_empty() {
+        return Ok(failures.exit());
     }
     let log = args.log();
     if check && role::why_not().is_some() {
@@ -82,14 +83,13 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     }
     if !manager.is_s6 && !why {
         return match shown && !json {
-            true => Ok(Exit::WrongState),
+            true => Ok(failures.exit().max(Exit::WrongState)),
             false => {
                 let text = format!("no s6-svscan is running on {}", scandir.path.display());
                 Err(Error::new(Exit::WrongState, text).into())
             }
         };
     }
-    let mut failures = Failures::none();
     let all = look(&home, &scandir, &named, why, &log, |error| failures.add(args, error))?;
     if quiet {
         let up = |s: &Status| matches!(s.doing, Doing::Up);
@@ -110,7 +110,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     if follow {
         return Ok(follow_changes(&home, &scandir, &manager, &named, all, json, &log)?);
     }
-    Ok(if manager.is_s6 { failures.exit() } else { Exit::WrongState })
+    Ok(failures.exit().max(if manager.is_s6 { Exit::Done } else { Exit::WrongState }))
 }
 
 /// The named profiles, or all that are known. A named one without a slot is a failure of its own, and one that is there on

@@ -2,7 +2,7 @@
 
 use crate::cli::{self, Args, Deadline, Item, Stop, Tool, flag};
 use crate::command::{one_profile, operand};
-use crate::exit::{Exit, Result};
+use crate::exit::{Error, Exit, Result};
 use crate::gateway;
 use crate::home::Home;
 use crate::message::Log;
@@ -55,7 +55,8 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     let log = args.log();
     let action = unregister(&home, &scandir, &profile, dry_run, deadline, &log)?;
     if !keep_port {
-        port::free(&home, &profile, dry_run, deadline, &log)?;
+        let but = |e: Error| e.context(format!("{profile}: {action}, but its port is still recorded"));
+        port::free(&home, &profile, dry_run, deadline, &log).map_err(but)?;
     }
     let record = Record::new().text("profile", profile.as_str()).text("action", action).flag("dry_run", dry_run);
     Output { json }.record("", &record)?;

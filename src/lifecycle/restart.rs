@@ -8,12 +8,14 @@ use crate::interrupt;
 use crate::profile::Profile;
 use crate::s6;
 use crate::supervise::Changes;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a restart has begun.
 pub enum Begun {
     /// The gateway was told to end; this is the process.
     Stopping(Option<i32>),
+    /// There was nothing to end: it is up.
+    Started,
     /// We are one of the gateway's own processes: it restarts itself, and we do not wait for our own end (F12).
     ByItself,
 }
@@ -26,7 +28,7 @@ pub fn order(site: &Site, profile: &Profile) -> Result<Begun> {
     let slot = site.scandir.require_slot(profile)?;
     site.home.require(profile)?;
     site.require_usable(profile, &slot)?;
-    let _guard = site.guard(profile);
+    let guard = site.guard(profile);
     let before = site.svstat(&slot)?;
     site.write(profile, Intent::Running)?;
     if site.dry_run {
@@ -37,12 +39,22 @@ pub fn order(site: &Site, profile: &Profile) -> Result<Begun> {
         s6::svc("-1", &slot)?;
         return Ok(Begun::ByItself);
     }
+    if before.is_down() {
+        start::up(site, profile, &slot)?;
+        site.repair(profile, Intent::Running)?;
+        return Ok(Begun::Started);
+    }
     interrupt::defer()?;
     if let Some(pid) = before.pid {
         stop::warn_of_lost_marker(site, marker::write(site.home, profile, pid));
     }
-    s6::svc("-d", &slot)?;
-    Ok(Begun::Stopping(before.pid))
+    // U takes `down` away, which only a stop brings back: that tells a stop meanwhile from an old intent that the gateway
+    // writes at its end (A14).
+    s6::svc("-Ud", &slot)?;
+    // Until it shows, a gateway that came of a crash just now looks like one that somebody else has restarted.
+    let taken = site.taken(&slot, "want it down", |s| !s.wanted_up);
+    drop(guard);
+    taken.map(|_| Begun::Stopping(before.pid)).map_err(|error| leave(site, profile, &error))
 }
 
 /// Wait until they are down, and bring each up as soon as it is: one that drains for long does not keep the others down.
@@ -74,9 +86,18 @@ pub fn finish(site: &Site, begun: &[(&Profile, Begun)]) -> Vec<Result<()>> {
 fn leave(site: &Site, profile: &Profile, cause: &Error) -> Error {
     let slot = site.scandir.slot(profile);
     let _guard = site.guard(profile);
-    let wanted = intent::read(site.home, profile).is_ok_and(|intent| intent != Some(Intent::Stopped));
-    let and = if wanted && s6::svc("-U", &slot).is_ok() { ", and starts again when it has ended" } else { "" };
+    let stopped = was_stopped(site, profile, &slot);
+    let and = if stopped.is_ok_and(|stopped| !stopped) && s6::svc("-U", &slot).is_ok() {
+        ", and starts again when it has ended"
+    } else {
+        ""
+    };
     Error::new(cause.exit, format!("{}: {profile} is still draining{and}", cause.text))
+}
+
+/// Has somebody stopped it since it was told to end?
+fn was_stopped(site: &Site, profile: &Profile, slot: &Path) -> Result<bool> {
+    Ok(intent::read(site.home, profile)? == Some(Intent::Stopped) && !site.svstat(slot)?.normally_up)
 }
 
 /// Bring it up if it is down; `None` if it is not yet.
@@ -87,15 +108,17 @@ fn step(site: &Site, profile: &Profile, begun: &Begun) -> Result<Option<()>> {
     }
     let slot = site.scandir.slot(profile);
     let stat = site.svstat(&slot)?;
-    // Another process already: somebody else restarted it meanwhile, and both have what they want (F4).
-    if !stat.is_down() && (stat.pid.is_none() || stat.pid == *old) {
+    // Another process already: somebody else restarted it meanwhile, and both have what they want (F4). One that is not
+    // wanted came of a crash just before the order, which ends that one.
+    let other = |stat: &s6::Svstat| stat.wanted_up && stat.pid.is_some() && stat.pid != *old;
+    if !stat.is_down() && !other(&stat) {
         return Ok(None);
     }
     let _guard = site.guard(profile);
-    if intent::read(site.home, profile)? == Some(Intent::Stopped) && !site.svstat(&slot)?.normally_up {
+    if was_stopped(site, profile, &slot)? {
         return Err(Error::new(Exit::WrongState, format!("{profile} was stopped while it restarted: it stays down")));
     }
-    if !site.svstat(&slot)?.up {
+    if !other(&site.svstat(&slot)?) {
         start::up(site, profile, &slot)?;
     }
     site.repair(profile, Intent::Running).map(Some)

@@ -20,7 +20,7 @@ pub fn hint(home: &Home, profile: &Profile) -> String {
     }
 }
 
-/// The last line that is not blank, at most 200 characters of it.
+/// The gateway's last line, at most 200 characters of it.
 fn last_line(home: &Home, path: &str) -> Option<String> {
     let read = home.act(|home| {
         let fd = beneath::open(home, path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).ok();
@@ -34,6 +34,38 @@ fn last_line(home: &Home, path: &str) -> Option<String> {
         }))
     });
     let text = String::from_utf8_lossy(&read.ok()??).into_owned();
-    let line = text.lines().rev().find(|l| !l.trim().is_empty())?;
-    Some(line.chars().take(200).collect())
+    last_words(&text).map(|line| line.chars().take(200).collect())
+}
+
+/// The last line that says something: not what our `finish` says of every gateway that it holds, nor the box that Hermes
+/// Agent draws, which leaves its buffer only when it ends, behind the error that it ended with.
+fn last_words(text: &str) -> Option<&str> {
+    let said = |line: &str| line.split_once("  ").map_or(line, |(_, said)| said).trim().to_string();
+    let tells = |line: &&str| !said(line).starts_with(|c| ('\u{2500}'..='\u{257f}').contains(&c));
+    let lines = || text.lines().rev().filter(|line| !said(line).is_empty());
+    lines().filter(tells).find(|line| !said(line).starts_with("finish: ")).or_else(|| lines().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_words;
+
+    #[test]
+    fn the_last_words_are_the_gateways_own() {
+        let time = "2026-11-26 16:20:16.552335152  ";
+        let held = format!("{time}finish: the gateway is held down after exit code 78\n");
+        for (log, last) in [
+            (String::new(), None),
+            ("\n \n".to_string(), None),
+            (format!("{time}one\n{time}two\n\n"), Some(format!("{time}two"))),
+            (
+                format!("{time}port in use\n{time}\u{250c}\u{2500}\n{time}\u{2502} Starting\n{time}\n{held}"),
+                Some(format!("{time}port in use")),
+            ),
+            ("no time\n".to_string() + &held, Some("no time".to_string())),
+            (held.clone(), Some(held.trim().to_string())),
+        ] {
+            assert_eq!(last_words(&log).map(str::to_string), last);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `-x`: the chain of causes, and the next command to type.
 
-use super::{Doing, Manager, Status};
+use super::{Doing, Manager, Status, held};
 use crate::home::Home;
 use crate::lifecycle::tail;
 use crate::state::Prior;
@@ -29,15 +29,20 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
     } else {
         match status.doing {
             Doing::Held => {
-                because(format!(
-                    "it died too often, or with a permanent error: {}",
-                    status.notes.first().map_or("", |n| n)
-                ));
+                because(status.held.as_deref().map_or_else(String::new, held::words));
                 because(format!("its log tells why: {}", tail::hint(home, profile)));
                 format!("mend the cause, then: hermes-svc-start -W {profile}")
             }
             Doing::Waiting | Doing::Draining if status.notes.iter().any(|n| n.contains(' ')) => {
-                status.notes.iter().filter(|n| n.contains(' ')).for_each(|note| because(note.clone()));
+                for note in &status.notes {
+                    match (note.strip_prefix("held by "), note.strip_prefix("orphan ")) {
+                        (Some(who), _) => because(format!("{who} serves it; this one takes over when that one goes")),
+                        (_, Some(who)) => {
+                            because(format!("its supervisor was killed, and its last gateway still runs: {who}"))
+                        }
+                        _ => {}
+                    }
+                }
                 format!("hermes-svc-status -F {profile}")
             }
             Doing::Draining if status.intent.starts() => {
@@ -57,7 +62,7 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
                 because(
                     "somebody took it down without recording it (s6-svc -d, hermes-svc-stop -k), or it is between two tries".to_string(),
                 );
-                because(tail::hint(home, profile));
+                because(format!("its log may tell why: {}", tail::hint(home, profile)));
                 format!("hermes-svc-start -W {profile}")
             }
             Doing::Down => {
@@ -78,7 +83,7 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
             }
             Doing::Up if !status.ready => {
                 because("it runs, and has not said that it serves".to_string());
-                because(tail::hint(home, profile));
+                because(format!("its log may tell why: {}", tail::hint(home, profile)));
                 format!("hermes-svc-start -W {profile}")
             }
             Doing::Up | Doing::Waiting => "nothing: all is well".to_string(),

@@ -16,6 +16,7 @@ use crate::supervise;
 use crate::template::Template;
 
 pub mod explain;
+pub mod held;
 pub mod table;
 
 /// What a gateway is doing.
@@ -63,6 +64,8 @@ pub struct Status {
     pub intent: Prior,
     /// Its port.
     pub port: Option<u16>,
+    /// What `finish` left when it gave up, if it did.
+    pub held: Option<String>,
     /// What else there is to know, a word or a phrase each.
     pub notes: Vec<String>,
 }
@@ -138,6 +141,7 @@ pub fn look(home: &Home, scandir: &Scandir, profile: &Profile) -> Result<Status>
     let there = scandir.has_slot(profile);
     let stat = if there && supervise::is_held(&path) { s6::svstat(&path)? } else { None };
     let slot = if there { Some(Slot::open(scandir, profile)?) } else { None };
+    let held = slot.as_ref().and_then(Slot::held);
     let lock = if exists { lock::holder(home, profile)? } else { Lock::Free };
     let elsewhere = |pid: i32| matches!(&lock, Lock::Held(holder) if holder.as_ref().is_none_or(|h| h.pid != pid));
     let doing = match stat {
@@ -150,11 +154,11 @@ pub fn look(home: &Home, scandir: &Scandir, profile: &Profile) -> Result<Status>
         Some(s) if !s.finished && !s.wanted_up => Doing::Draining,
         // s6 has lost sight of it; it still answers (DESIGN, section 7: tried).
         _ if lock.is_held_here() => {
-            notes.push(format!("orphan: {lock}"));
+            notes.push(format!("orphan {lock}"));
             Doing::Draining
         }
-        Some(s) if !s.wanted_up && slot.as_ref().is_some_and(|s| s.held().is_some()) => {
-            notes.extend(slot.as_ref().and_then(Slot::held).map(|why| why.replace(' ', ";")));
+        Some(s) if !s.wanted_up && held.is_some() => {
+            notes.extend(held.as_deref().map(held::note));
             Doing::Held
         }
         _ => Doing::Down,
@@ -190,6 +194,7 @@ pub fn look(home: &Home, scandir: &Scandir, profile: &Profile) -> Result<Status>
         ready: up.is_some_and(|s| s.is_ready()),
         intent,
         port: if exists { port::lookup(home, profile)? } else { None },
+        held,
         notes,
     })
 }

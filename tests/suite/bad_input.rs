@@ -144,6 +144,25 @@ fn a_scandir_that_is_no_directory_is_named() {
 }
 
 #[test]
+fn a_scandir_that_the_caller_may_not_read_is_named() {
+    let tree = Tree::up();
+    tree.profile("coder").intent("running");
+    let before = snapshot(&[&tree.home()]);
+    set_mode(&tree.scandir(), 0o000);
+    let want = format!("unable to open {}: Permission denied", tree.scandir().display());
+    for (tool, args) in
+        about("coder").into_iter().filter(|(tool, _)| !["hermes-port-alloc", "hermes-run-gateway"].contains(tool))
+    {
+        tree.tool_as_account(tool).args(args).run().fails(111, &want);
+    }
+    tree.tool_as_account("hermes-svc-unregister").arg("coder").run().fails(111, &want);
+    tree.tool_as_account("hermes-svc-list").run().fails(111, &want);
+    tree.tool_as_account("hermes-reconcile-all").run().fails(111, &want);
+    set_mode(&tree.scandir(), 0o755);
+    before.still_holds();
+}
+
+#[test]
 fn where_no_s6_svscan_listens_nothing_is_registered() {
     let tree = Tree::new();
     tree.profile("coder");

@@ -78,6 +78,24 @@ fn an_unknown_option_prints_the_usage_line_and_nothing_else() {
 }
 
 #[test]
+fn of_alternatives_only_one_may_be_given() {
+    let tree = Tree::new();
+    let mut seen = 0;
+    for tool in TOOLS {
+        let usage = usage(&tree, tool);
+        for group in usage.split("[ ").filter(|group| group.contains(" | ")) {
+            let flags: Vec<&str> = group.split_whitespace().filter(|word| word.starts_with('-')).collect();
+            for pair in flags.windows(2) {
+                seen += 1;
+                tree.tool(tool).args(pair).arg("coder").run().is(100, "", &format!("{tool}: usage: *\n"));
+                tree.tool(tool).args([pair[1], pair[0], "coder"]).run().is(100, "", &format!("{tool}: usage: *\n"));
+            }
+        }
+    }
+    assert_eq!(seen, 6);
+}
+
+#[test]
 fn an_option_without_its_value_is_wrong_usage() {
     let tree = Tree::new();
     for tool in TOOLS {

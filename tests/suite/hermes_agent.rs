@@ -209,7 +209,7 @@ fn a_port_that_somebody_else_took_holds_the_gateway_until_it_is_free_again() {
     let thief = TcpListener::bind((Ipv4Addr::LOCALHOST, coder.port)).expect("the port");
     tree.tool("hermes-svc-register").arg("coder").run().is(0, "profile=coder action=registered port=*\n", "");
     let held = tree.tool_as_account("hermes-svc-start").args(["-W", "coder"]).run();
-    held.is(111, "", "hermes-svc-start: fatal: unable to start coder: *held*exit code 78*\n");
+    held.is(111, "", "hermes-svc-start: fatal: unable to start coder: it is held*Port * already in use*\n");
     let explained = tree.tool("hermes-svc-status").args(["-x", "coder"]).run();
     explained.is(
         0,

@@ -227,3 +227,16 @@ fn an_order_that_a_stopped_supervisor_does_not_take_names_it() {
     ran.fails(99, "timed out after 300 ms waiting for the s6-supervise of *gateway-coder to want it down");
     tree.wait_down("coder");
 }
+
+#[test]
+fn a_restart_that_a_stopped_supervisor_does_not_take_ends_in_a_gateway_all_the_same() {
+    let tree = Tree::up();
+    let coder = ready(&tree, &[("coder", "")]).remove(0);
+    let old = tree.wait_up("coder");
+    let supervisor = tree.supervisor(&tree.slot("coder")).expect("a supervisor");
+    kill(supervisor, Signal::STOP);
+    let ran = tree.tool("hermes-svc-restart").args(["-t", "300", "coder"]).run();
+    kill(supervisor, Signal::CONT);
+    ran.fails(99, "timed out after 300 ms waiting for the s6-supervise of *gateway-coder to want it down: coder is still draining, and starts again when it has ended");
+    is_another(&tree, &coder, old);
+}

@@ -106,9 +106,7 @@ fn an_order_that_s6_supervise_has_not_taken_is_not_done() {
     let supervisor = tree.supervisor(&slot).expect("supervisor");
     let said = |tool: &str, wants: &str| {
         let slot = slot.display();
-        format!(
-            "{tool}: fatal: timed out after 50 ms waiting for the s6-supervise of {slot} to want it {wants}\n"
-        )
+        format!("{tool}: fatal: timed out after 50 ms waiting for the s6-supervise of {slot} to want it {wants}\n")
     };
     // It is up, or down, already: only the mark that keeps it so is missing.
     for (order, tool, wants) in [("-u", "hermes-svc-start", "up"), ("-d", "hermes-svc-stop", "down")] {
@@ -186,12 +184,13 @@ fn start_waits_until_the_gateway_is_really_ready() {
 #[test]
 fn a_start_that_fails_names_the_log_and_quotes_its_last_line() {
     let tree = registered(&["coder"]);
-    // What it prints is the agent's: no control character of it may reach a terminal.
-    tree.profile("coder").stand_in("printf 'I give up \\033[2J\\n' >&2\nexit_at_start=78\n");
+    // What it prints is the agent's: no control character of it may reach a terminal. What our own finish says last is no news.
+    tree.profile("coder").stand_in("printf 'I give up \\033[2J\\n' >&2\nexit 78\n");
     for option in ["-w", "-W"] {
         let ran = start(&tree, &[option, "coder"]);
         let log = tree.home().join("logs/gateways/coder/current");
-        let ran = ran.fails(111, &format!("unable to start coder: *{}, which ends in \"*\"", log.display()));
+        let ran =
+            ran.fails(111, &format!("unable to start coder: *{}, which ends in \"* I give up *\"", log.display()));
         assert!(!ran.stderr.contains('\u{1b}'), "{ran}");
     }
     // The intent is what the operator wants, whatever became of it.
@@ -326,6 +325,12 @@ fn restart_brings_up_what_is_down() {
     stop(&tree, &["-w", "coder"]);
     restart(&tree, &["-w", "coder"]).is(0, "profile=coder action=restarted\n", "");
     is_running(&tree, "coder");
+    stop(&tree, &["-w", "coder"]);
+    held(&tree, "coder");
+    tree.profile("coder").stand_in("");
+    restart(&tree, &["-w", "coder"]).is(0, "profile=coder action=restarted\n", "");
+    is_running(&tree, "coder");
+    assert!(!tree.slot("coder").join("data/held").exists());
 }
 
 #[test]
@@ -476,6 +481,38 @@ fn a_start_survives_a_write_that_crossed_it() {
 }
 
 #[test]
+fn a_restart_of_what_was_told_to_stop_survives_a_write_that_crossed_it() {
+    // The draining gateway writes the old intent back at its end: that is not somebody who stops it once more.
+    let tree = registered(&["coder"]);
+    tree.profile("coder").stand_in("drain_ms=700\nstale_intent=stopped\n");
+    start(&tree, &["-W", "coder"]).is(0, "profile=coder action=started\n", "");
+    let old = tree.wait_up("coder");
+    stop(&tree, &["coder"]).is(0, "profile=coder action=stopped\n", "");
+    restart(&tree, &["-w", "coder"]).is(0, "profile=coder action=restarted\n", "");
+    assert_ne!(tree.wait_up("coder"), old);
+    is_running(&tree, "coder");
+}
+
+#[test]
+fn a_restart_of_what_is_down_brings_it_up_before_anybody_can_cross_it() {
+    let tree = registered(&["coder"]);
+    tree.profile("coder").intent("stopped").stand_in("stale_intent=stopped\n");
+    let crossing = "#!/bin/sh\nwhile [ ! -e enough ]; do\n\
+        printf '{\"desired_state\":\"stopped\"}' > crossing && mv crossing $HERMES_HOME/profiles/coder/gateway_state.json\n\
+        done\n";
+    let script = tree.script("cross", crossing);
+    let mut crossing = tree.tool("sh").arg(&script).spawn();
+    for _ in 0..5 {
+        restart(&tree, &["coder"]).is(0, "profile=coder action=restarted\n", "");
+        assert_eq!(tree.svstat("coder", "wantedup"), Some(vec!["true".to_string()]));
+        tree.tool("s6-svc").arg("-D").arg(tree.slot("coder")).run();
+        tree.wait_down("coder");
+    }
+    fs::write(tree.scratch().join("enough"), "").expect("enough");
+    crossing.wait().expect("wait");
+}
+
+#[test]
 fn a_stop_during_a_restart_is_what_counts() {
     let tree = registered(&["coder"]);
     tree.profile("coder").stand_in("drain_ms=700\n");
@@ -515,6 +552,34 @@ fn a_stop_that_races_a_crash_stays_a_stop() {
         stop.wait().is(0, "profile=coder action=stopped\n", "");
         is_stopped(&tree, "coder");
     }
+}
+
+#[test]
+fn a_restart_that_crosses_a_crash_ends_in_a_gateway() {
+    // Between the look at the gateway and the order it dies, and s6-supervise has another one: that is what the order ends.
+    crate::needs_root!();
+    let tree = Tree::up();
+    let coder = tree.profile("coder").stand_in("drain_ms=500\n");
+    tree.tool("hermes-svc-register").args(["-u", "coder"]).run();
+    wait_until("its first life", || coder.starts() == 1);
+    let (dir, slot) = (coder.dir.display(), tree.slot("coder"));
+    let crash = tree.script(
+        "crash",
+        &format!(
+            "#!/bin/sh\nPATH={}\n[ -e crashed ] || {{ : > crashed; kill -KILL $(s6-svstat -o pid {})\n\
+             until [ $(wc -l < {dir}/stand-in.starts) = 2 ]; do sleep 0.01; done; }}\nexec real/s6-svc \"$@\"\n",
+            std::env::var("PATH").expect("PATH"),
+            slot.display()
+        ),
+    );
+    let script = format!(
+        "svc=$(command -v s6-svc); mkdir real && cp $svc real/s6-svc && mount --bind {crash} $svc || exit 97\n\
+         exec hermes-svc-restart coder"
+    );
+    let ran = tree.tool("unshare").args(["--mount", "sh", "-c", &script]).run();
+    ran.is(0, "profile=coder action=restarted\n", "");
+    wait_until("its third life", || coder.starts() == 3);
+    is_running(&tree, "coder");
 }
 
 #[test]
@@ -860,4 +925,15 @@ fn list_prints_names_default_first_and_nothing_else() {
     list(&[]).is(0, "default\ncoder\nwriter\n", "");
     list(&["-u"]).is(0, "", "");
     list(&["-d"]).is(0, "default\ncoder\nwriter\n", "");
+}
+
+#[test]
+fn list_does_not_call_up_or_down_what_s6_cannot_tell() {
+    let tree = registered(&["coder", "writer"]);
+    fs::write(tree.slot("coder").join("supervise/status"), "?").expect("status");
+    for (option, stdout) in [("-u", ""), ("-d", "writer\n")] {
+        let ran = tree.tool("hermes-svc-list").arg(option).run();
+        ran.is(111, stdout, "hermes-svc-list: fatal: unable to s6-svstat *gateway-coder: *\n");
+    }
+    tree.tool("hermes-svc-list").run().is(0, "coder\nwriter\n", "");
 }

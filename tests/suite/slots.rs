@@ -400,6 +400,21 @@ fn unregister_keeps_the_port_where_asked() {
 }
 
 #[test]
+fn unregister_says_what_is_done_when_the_volume_keeps_the_port() {
+    crate::needs_root!();
+    let tree = Tree::up();
+    tree.profile("coder");
+    tree.tool("hermes-svc-register").arg("coder").run().is(0, "profile=coder action=registered port=9530\n", "");
+    let ran = tree.on_read_only_volume("exec hermes-svc-unregister coder");
+    ran.is(
+        111,
+        "",
+        "hermes-svc-unregister: fatal: coder: unregistered, but its port is still recorded: *: Read-only file system\n",
+    );
+    assert_eq!((tree.slots(), tree.leftovers()), (vec![], vec![]));
+}
+
+#[test]
 fn unregister_needs_no_profile() {
     let tree = Tree::up();
     register(&tree, "coder");

@@ -56,11 +56,26 @@ fn the_table_is_for_people() {
         assert_eq!(row[5], intent, "{ran}");
     }
     assert_eq!((rows[4][4], rows[4][6], rows[5][6]), ("yes", "9530", "9685"), "{ran}");
-    assert!(rows[3][7..].join(" ").contains("78"), "what holds it: {ran}");
+    assert_eq!(rows[3][7..], ["exit-78,", "wanted-but-down"], "what holds it: {ran}");
     // Only the named ones, in the order in which they are named.
     let ran = tree.tool("hermes-svc-status").args(["writer", "coder"]).run();
     let names: Vec<&str> = ran.lines()[2..].iter().map(|l| l.split(' ').next().unwrap_or_default()).collect();
     assert_eq!((ran.code, names), (0, vec!["writer", "coder"]), "{ran}");
+}
+
+#[test]
+fn a_name_that_is_none_hides_no_other() {
+    let tree = Tree::up();
+    tree.profile("coder");
+    tree.tool("hermes-svc-register").arg("coder").run();
+    let status = |args: &[&str]| tree.tool("hermes-svc-status").args(args).run();
+    let stderr = "hermes-svc-status: fatal: invalid profile name \"Bad\"*\n";
+    status(&["-j", "Bad", "coder", "coder"]).is(100, "{\"profile\":\"coder\",*}\n", stderr);
+    let both = format!("{stderr}hermes-svc-status: fatal: no such gateway: nobody *\n");
+    status(&["coder", "nobody", "Bad"]).is(102, "Manager: *\nPROFILE *\ncoder *\n", &both);
+    // It is not as if nobody had been named.
+    status(&["Bad"]).is(100, "", stderr);
+    status(&["-c", "Bad"]).is(100, "", stderr);
 }
 
 #[test]
@@ -75,7 +90,7 @@ fn json_has_every_field_in_a_fixed_order() {
     row("coder").is(0, &want("coder", &up), "");
     let down = "\"state\":\"down\",\"pid\":null,\"uptime\":null,\"ready\":false,\"intent\":\"stopped\",\"port\":9685,\"note\":null";
     row("writer").is(0, &want("writer", down), "");
-    let held = "\"state\":\"held\",\"pid\":null,\"uptime\":null,\"ready\":false,\"intent\":\"running\",\"port\":*,\"note\":\"*78*\"";
+    let held = "\"state\":\"held\",\"pid\":null,\"uptime\":null,\"ready\":false,\"intent\":\"running\",\"port\":*,\"note\":\"exit-78,wanted-but-down\"";
     row("broken").is(0, &want("broken", held), "");
     let all = json(&tree, &[]);
     assert_eq!(
@@ -182,6 +197,12 @@ fn a_gateway_that_waits_for_another_container_says_so_and_is_healthy() {
     let (state, note) =
         wait_for("the wait", || Some(state_and_note(&tree, "coder")).filter(|(state, _)| state == "waiting"));
     assert!(state == "waiting" && note.contains("other"), "{note}");
+    tree.tool("hermes-svc-status").args(["-x", "coder"]).run().is(
+        0,
+        "Manager: *\ncoder is waiting, and its intent is running\n  because pid 7 in another container (other) serves it; *\n  \
+         next: hermes-svc-status -F coder\n",
+        "",
+    );
     tree.tool("hermes-svc-status").arg("-c").run().is(0, "", "");
     tree.tool("hermes-svc-status").args(["-q", "coder"]).run().is(1, "", "");
     assert_eq!(profile.starts(), 0);
@@ -204,7 +225,13 @@ fn an_orphan_is_not_called_down() {
     wait_until("the supervisor to be gone", || tree.supervisor(&tree.slot("coder")).is_none());
     assert!(start_time(pid).is_some());
     let (state, note) = state_and_note(&tree, "coder");
-    assert!(state != "down" && note.contains(&pid.to_string()), "{state} {note}");
+    assert!(state != "down" && note.contains(&format!("orphan pid {pid}")), "{state} {note}");
+    let explained = tree.tool("hermes-svc-status").args(["-x", "coder"]).run();
+    explained.is(
+        0,
+        "Manager: *\ncoder is draining, *\n  because its slot is there, but no s6-supervise holds it\n*\n",
+        "",
+    );
 }
 
 #[test]
@@ -273,9 +300,85 @@ fn explain_ends_with_the_next_command_to_type() {
         ran
     };
     let broken = next("broken", "hermes-svc-start");
-    assert!(broken.stdout.contains("78") && broken.stdout.contains("logs/gateways/broken/current"), "{broken}");
+    let why = "because it ended with exit 78, a permanent error\n  because its log tells why: see ";
+    assert!(broken.stdout.contains(why) && broken.stdout.contains("logs/gateways/broken/current"), "{broken}");
     next("writer", "hermes-svc-start");
     next("coder", "nothing");
+}
+
+#[test]
+fn the_next_command_is_right_for_each_kind_of_trouble() {
+    let tree = Tree::up();
+    for name in ["failed", "gone", "invalid", "slotless", "stray", "wanted"] {
+        tree.profile(name);
+    }
+    tree.profile("failed").state(r#"{"gateway_state":"startup_failed"}"#);
+    tree.profile("invalid").state("?");
+    tree.profile("stray").intent("stopped");
+    tree.profile("wanted").intent("running");
+    tree.tool("hermes-reconcile-all").run();
+    tree.wait_up("wanted");
+    tree.tool("hermes-svc-unregister").arg("slotless").run();
+    fs::remove_file(tree.profile_dir("gone").join("SOUL.md")).expect("rm");
+    tree.tool("s6-svc").arg("-u").arg(tree.slot("stray")).run();
+    tree.tool("s6-svc").arg("-d").arg(tree.slot("wanted")).run();
+    tree.wait_up("stray");
+    tree.wait_down("wanted");
+    for (name, first, cause, next, then) in [
+        (
+            "failed",
+            "down, and its intent is startup_failed",
+            "its last word was startup_failed",
+            "hermes-svc-start -W failed",
+            "up",
+        ),
+        ("gone", "down, and its intent is none", "the profile is gone", "hermes-reconcile-one gone", ""),
+        (
+            "invalid",
+            "down, and its intent is invalid",
+            "*gateway_state.json cannot be understood",
+            "hermes-svc-start -W invalid",
+            "up",
+        ),
+        ("slotless", "down, and its intent is none", "it has no slot", "hermes-svc-start slotless", "up"),
+        (
+            "stray",
+            "up, and its intent is stopped",
+            "it was brought up without recording it",
+            "hermes-svc-start stray",
+            "up",
+        ),
+        (
+            "wanted",
+            "down, and its intent is running",
+            "somebody took it down*\n  because its log may tell why: see *current*",
+            "hermes-svc-start -W wanted",
+            "up",
+        ),
+    ] {
+        let ran = tree.tool("hermes-svc-status").args(["-x", name]).run();
+        let stdout = format!("Manager: *\n{name} is {first}\n  because {cause}*\n  next: {next}*\n");
+        if name == "slotless" {
+            ran.is(102, &stdout, "hermes-svc-status: fatal: no such gateway: slotless *\n");
+        } else {
+            ran.is(0, &stdout, "");
+        }
+        // As typed.
+        let ran = tree.tool("sh").args(["-c", next]).run();
+        assert_eq!((ran.code, ran.stdout.lines().count()), (0, 1), "{ran}");
+        if then.is_empty() {
+            tree.tool("hermes-svc-list").run().is(0, "default\nfailed\ninvalid\nstray\nwanted\n", "");
+        } else {
+            tree.wait_up(name);
+            assert_eq!(state_and_note(&tree, name), (then.to_string(), String::new()));
+        }
+    }
+    // Nobody supervises.
+    tree.kill_hard();
+    let first =
+        "Manager: none (no s6 supervisor)\nwanted is down, and its intent is running\n  because no s6-svscan *\n";
+    let ran = tree.tool("hermes-svc-status").args(["-x", "wanted"]).run();
+    ran.is(102, &format!("{first}  next: start the container's /init, or s6-svscan, then: hermes-reconcile-all\n"), "");
 }
 
 #[test]
