@@ -14,9 +14,15 @@ use std::time::Duration;
 /// Does an s6-supervise hold this service directory? Asked as a *read* lock: a mere reader of `supervise/lock` must not
 /// pass for a supervisor (s6-facts, 4: tried).
 pub fn is_held(service: &Path) -> bool {
+    writer(&service.join("supervise/lock")).is_some()
+}
+
+/// Who has the write lock on this file: a pid, 0 if it has none here.
+pub(crate) fn writer(lock: &Path) -> Option<i32> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let Ok(lock) = rustix::fs::open(service.join("supervise/lock"), flags, Mode::empty()) else { return false };
-    matches!(fcntl_getlk(&lock, &Flock::from(FlockType::ReadLock)), Ok(Some(_)))
+    let lock = rustix::fs::open(lock, flags, Mode::empty()).ok()?;
+    let held = fcntl_getlk(&lock, &Flock::from(FlockType::ReadLock)).ok()??;
+    Some(held.pid.map_or(0, |pid| pid.as_raw_nonzero().get()))
 }
 
 /// The service and, if it has one, its logger: the directories that each have a supervisor of their own.

@@ -608,6 +608,28 @@ fn a_slot_that_is_still_drained_counts() {
 }
 
 #[test]
+fn a_supervisor_that_has_ended_counts_until_s6_svscan_has_noticed() {
+    let tree = Tree::new();
+    tree.svscan_max(4);
+    let tool = |line: &str| {
+        let mut words = line.split(' ');
+        tree.tool(words.next().unwrap()).env("HERMES_MAX_SERVICES", "4").args(words).run()
+    };
+    for name in ["a1", "b1", "c1"] {
+        tree.profile(name);
+    }
+    tool("hermes-svc-register a1").is(0, "profile=a1 action=registered port=*\n", "");
+    tool("hermes-svc-register b1").is(0, "profile=b1 action=registered port=*\n", "");
+    // Busy with its scan of a thousand.
+    kill(tree.svscan_pid(), Signal::STOP);
+    tool("hermes-svc-unregister a1").is(0, "profile=a1 action=unregistered\n", "");
+    let refused = tool("hermes-svc-register -t 1000 c1");
+    kill(tree.svscan_pid(), Signal::CONT);
+    refused.fails(111, "*6 services*4*");
+    wait_until("it to notice", || tool("hermes-svc-register c1").code == 0);
+}
+
+#[test]
 fn an_entry_that_stops_every_scan_is_named() {
     let tree = Tree::up();
     tree.profile("coder");
