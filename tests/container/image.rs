@@ -105,10 +105,11 @@ fn the_run_time_packages_are_there_and_no_compiler_is() {
 
 #[test]
 fn nothing_on_the_path_is_the_accounts_to_write() {
-    let script = "IFS=:; for d in $PATH; do [ ! -w $d ] || echo $d; [ -d $d ] || echo no $d; done; command -v hermes; command -v s6-svc";
+    let script = "IFS=:; for d in $PATH; do [ ! -w $d ] || echo $d; [ -d $d ] || echo no $d; done; command -v hermes; command -v s6-svc; command -v python";
     let said = once(&["--user", "hermes", "--entrypoint", "/bin/sh"], &["-c", script]).ok();
     assert_eq!(said.lines().next(), Some("/opt/hermes/bin/hermes"), "{said}");
-    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(said.ends_with("\n/opt/hermes/.venv/bin/python"), "{said}");
+    assert_eq!(said.lines().count(), 3, "{said}");
 }
 
 #[test]
