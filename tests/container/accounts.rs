@@ -61,6 +61,11 @@ fn files_that_root_left_in_a_profile_are_given_back_and_its_gateway_is_up() {
     until("coder is healthy", 180, || container.healthy("coder"));
 }
 
+/// The value of one field of a record.
+fn field<'a>(record: &'a str, name: &str) -> &'a str {
+    record.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
+}
+
 #[test]
 fn a_hundred_thousand_files_that_are_right_are_left_as_they_are() {
     let volume = Volume::with_profiles(&["coder"]);
@@ -72,6 +77,11 @@ fn a_hundred_thousand_files_that_are_right_are_left_as_they_are() {
     let said = container.logs();
     let line = said.lines().find(|line| line.starts_with("fix-attrs: done")).unwrap_or_default();
     assert!(line.contains(" updated=0 failed=0 "), "{line}");
+    let checked: u32 = field(line, "checked").parse().unwrap();
+    assert!(checked > 100_000, "{line}");
+    // A sixth of a second, where nothing else is busy; a recursive chown took minutes (H3).
+    let ms: u32 = field(line, "ms").parse().unwrap();
+    assert!(ms < 5000, "{line}");
     let changed = container.sh("find /opt/data/profiles/coder/workspace ! -user hermes | wc -l").ok();
     assert_eq!(changed, "0");
 }

@@ -161,6 +161,10 @@ fn gateway_run_is_the_supervised_gateway_of_default_and_says_so() {
         now.is_number() && now != pid
     });
     assert_eq!(container.inspect("{{.State.Running}}"), "true");
+    // The command asks for it anew at every start of the container.
+    container.exec(&["hermes-svc-stop", "-w", "default"]).code(0);
+    docker(&["restart", "-t", "90", &container.name]).code(0);
+    until("default is up again", 90, || container.state("default") == "up");
 }
 
 #[test]

@@ -10,6 +10,8 @@ fn the_image_says_how_it_starts_what_it_keeps_and_what_it_is() {
     assert_eq!(inspect("{{json .Config.Volumes}}"), r#"{"/opt/data":{}}"#);
     assert_eq!(inspect("{{json .Config.Healthcheck.Test}}"), r#"["CMD","/usr/local/bin/hermes-svc-status","-c"]"#);
     assert_eq!(inspect("{{.Config.User}}"), "");
+    // default's API server, and the dashboard
+    assert_eq!(inspect("{{json .Config.ExposedPorts}}"), r#"{"9119/tcp":{},"9495/tcp":{}}"#);
     for name in ["title", "description", "licenses", "version", "revision"] {
         let value = inspect(&format!("{{{{index .Config.Labels \"org.opencontainers.image.{name}\"}}}}"));
         assert!(!value.is_empty(), "no label {name}");
