@@ -132,7 +132,8 @@ COPY --from=tools /tools/ /
 # in its working directory.
 WORKDIR /opt/hermes
 VOLUME /opt/data
-EXPOSE 8642 9119
+# The API server of the profile default, and the dashboard
+EXPOSE 9495 9119
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["/usr/local/bin/hermes-svc-status", "-c"]
 ENTRYPOINT ["/init", "/opt/hermes/docker/main-wrapper.sh"]

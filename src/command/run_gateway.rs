@@ -12,6 +12,7 @@ use rustix::process::getppid;
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What an orphan is given to end in, where the slot has no `timeout-kill` that says so. Milliseconds; the template's.
@@ -101,7 +102,8 @@ fn prepare(profile: &Profile, wishes: &Wishes, ports: bool, prog: Vec<OsString>,
         return Err(Error::new(Exit::System, "unable to go on: the supervisor was killed while we waited"));
     }
     let port = place.environment.get("API_SERVER_PORT").map_or("not set".into(), |port| port.to_string_lossy());
-    let directory = home.path.join(profile.path());
+    // Without the `.` of the profile default
+    let directory: PathBuf = home.path.join(profile.path()).components().collect();
     let uid = place.account.uid;
     log.info(&format!("{profile} in {}, uid {uid}, API_SERVER_PORT {port}", directory.display()));
     let argv = if prog.is_empty() { gateway(profile) } else { prog };

@@ -1,12 +1,34 @@
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::engine::{Container, KEY, Ran, Volume, image, once, run, until};
+use crate::engine::{Container, KEY, Ran, Volume, docker, image, label, once, run, until};
 
 /// `docker run -it` as somebody at a terminal would, by way of script(1).
 fn at_a_terminal(command: &str) -> Ran {
-    let command = format!("docker run --rm -it {} {command}", image());
+    let command = format!("docker run --rm -it --label {} {} {command}", label(), image());
     let ran = run("script", &["-qec", &command, "/dev/null"]);
     Ran { out: ran.out.replace('\r', ""), ..ran }
+}
+
+/// The same, with keys that are typed when the output has this in it.
+fn typed_at_a_terminal(command: &str, when: &str, keys: &[u8]) -> Ran {
+    let command = format!("docker run --rm -it --label {} {} {command}", label(), image());
+    let mut script = Command::new("timeout")
+        .args(["-k", "5", "120", "script", "-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script");
+    let (mut keyboard, mut screen) = (script.stdin.take().unwrap(), script.stdout.take().unwrap());
+    let (mut out, mut byte) = (Vec::new(), [0]);
+    while !out.ends_with(when.as_bytes()) && screen.read(&mut byte).is_ok_and(|read| read == 1) {
+        out.push(byte[0]);
+    }
+    keyboard.write_all(keys).unwrap();
+    let _ = screen.read_to_end(&mut out);
+    let code = script.wait().unwrap().code().unwrap_or(-1);
+    Ran { code, out: String::from_utf8_lossy(&out).replace('\r', ""), err: String::new() }
 }
 
 #[test]
@@ -24,6 +46,24 @@ fn a_working_directory_that_was_asked_for_is_kept() {
 fn the_containers_variables_reach_the_command() {
     let ran = once(&["-e", "GREETING=two  words\nand a line"], &["sh", "-c", "echo \"[$GREETING]\""]).code(0);
     assert!(ran.out.contains("[two  words\nand a line]"), "{}", ran.out);
+}
+
+#[test]
+fn the_commands_standard_input_is_the_containers() {
+    let command = format!("printf 'two  words' | docker run --rm -i {} cat", image());
+    assert!(run("sh", &["-c", &command]).code(0).out.ends_with("two  words"));
+}
+
+#[test]
+fn the_containers_variables_reach_the_command_and_the_gateways_to_the_last_byte() {
+    let options = ["-e", "T_EMPTY=", "-e", "T_LINES= two\n\n", "-e", "T_TAB=\t"];
+    let container = Container::start(&options, &["sh", "-c", "echo $$ >/tmp/command; while :; do sleep 1; done"]);
+    container.exec(&["hermes-svc-start", "-w", "default"]).code(0);
+    let command = container.exec(&["cat", "/tmp/command"]).ok();
+    for pid in [command, container.status("default", "pid").to_string()] {
+        let environ = format!("tr '\\0' '~' </proc/{pid}/environ | tr '~\\n\\t' '\\n^>' | grep ^T_ | sort");
+        assert_eq!(container.sh_as_hermes(&environ).ok(), "T_EMPTY=\nT_LINES= two^^\nT_TAB=>");
+    }
 }
 
 #[test]
@@ -49,6 +89,40 @@ fn a_parked_container_ends_at_sigterm_and_not_by_force() {
     assert!(took < Duration::from_secs(40), "{took:?}");
     assert_ne!(container.exit_code(), 137);
     assert_eq!(container.inspect("{{.State.OOMKilled}}"), "false");
+}
+
+#[test]
+fn whatever_the_command_is_sigterm_ends_the_container_with_its_gateways_drained() {
+    for (options, command) in [(&["-i", "-t"][..], &["bash"][..]), (&[], &["gateway", "run"])] {
+        let container = Container::start(options, command);
+        container.exec(&["hermes-svc-start", "-w", "default"]).code(0);
+        container.stop(60);
+        assert_ne!(container.exit_code(), 137, "{command:?}");
+        assert!(container.logs().contains("profile=default action=stopped"), "{}", container.logs());
+    }
+}
+
+#[test]
+fn ctrl_c_without_a_terminal_drains_the_gateways_and_what_is_not_meant_to_end_it_does_not() {
+    let container = Container::start(&[], &["gateway", "run"]);
+    until("default is up", 60, || container.state("default") == "up");
+    for signal in ["HUP", "QUIT", "WINCH"] {
+        docker(&["kill", "-s", signal, &container.name]).code(0);
+    }
+    // Works to its end only in a container that is not being stopped.
+    container.exec(&["hermes-svc-restart", "-w", "default"]).code(0);
+    container.exec(&["hermes-svc-status", "-c"]).code(0);
+    docker(&["kill", "-s", "INT", &container.name]).code(0);
+    until("it has ended", 60, || container.inspect("{{.State.Running}}") == "false");
+    assert_ne!(container.exit_code(), 137);
+    assert!(container.logs().contains("profile=default action=stopped"), "{}", container.logs());
+}
+
+#[test]
+fn ctrl_c_at_a_terminal_is_for_the_command_and_ends_it() {
+    // Not in one piece in what script(1) is told, or that would be taken for the output.
+    let ran = typed_at_a_terminal("sh -c 'echo RE\"\"ADY; exec sleep 1000'", "READY", b"\x03").code(130);
+    assert!(ran.out.contains("READY"), "{}", ran.out);
 }
 
 #[test]
@@ -87,6 +161,10 @@ fn gateway_run_is_the_supervised_gateway_of_default_and_says_so() {
         now.is_number() && now != pid
     });
     assert_eq!(container.inspect("{{.State.Running}}"), "true");
+    // The command asks for it anew at every start of the container.
+    container.exec(&["hermes-svc-stop", "-w", "default"]).code(0);
+    docker(&["restart", "-t", "90", &container.name]).code(0);
+    until("default is up again", 90, || container.state("default") == "up");
 }
 
 #[test]
@@ -99,18 +177,30 @@ fn gateway_run_of_a_named_profile_serves_that_profile() {
 
 #[test]
 fn gateway_run_no_supervise_is_the_gateway_itself() {
-    let container = Container::start(&[], &["gateway", "run", "--no-supervise"]);
-    container.wait_for_log("Hermes Gateway Starting");
-    assert_eq!(container.exec(&["hermes-svc-list", "-u"]).ok(), "");
-    let processes = container.exec(&["ps", "-eo", "args"]).ok();
-    assert!(processes.contains("gateway run --no-supervise"), "{processes}");
-    container.stop(60);
-    assert_ne!(container.exit_code(), 137);
+    for (options, command) in [
+        (&[][..], &["gateway", "run", "--no-supervise"][..]),
+        (&["-e", "HERMES_GATEWAY_NO_SUPERVISE=1"], &["gateway", "run"]),
+    ] {
+        let container = Container::start(options, command);
+        container.wait_for_log("Hermes Gateway Starting");
+        assert_eq!(container.exec(&["hermes-svc-list", "-u"]).ok(), "");
+        let processes = container.exec(&["ps", "-eo", "args"]).ok();
+        assert!(processes.contains(&format!("/hermes {}", command.join(" "))), "{processes}");
+        container.stop(60);
+        assert_ne!(container.exit_code(), 137);
+    }
 }
 
 #[test]
 fn a_hundred_orphans_leave_no_zombie() {
     let container = Container::start(&[], &["sleep", "infinity"]);
-    container.sh_as_hermes("for i in $(seq 100); do (sleep 0.2 & exec true) & done; wait").code(0);
-    until("no zombie is left", 30, || !container.exec(&["ps", "-eo", "stat="]).out.contains('Z'));
+    let pids = container
+        .sh_as_hermes("for i in $(seq 100); do (sleep 5 >/dev/null 2>&1 & echo $!; exec true) & done; wait")
+        .ok();
+    let pids: Vec<_> = pids.lines().collect();
+    assert_eq!(pids.len(), 100);
+    // Also a zombie still has its number.
+    let still = format!("cd /proc; ls -d {} 2>/dev/null || true", pids.join(" "));
+    assert_ne!(container.sh(&still).ok(), "");
+    until("every one has been reaped", 60, || container.sh(&still).ok().is_empty());
 }

@@ -64,7 +64,7 @@ pub fn open() -> bool {
 }
 
 /// Everything of one run of the suite carries it, so that what is left after an interrupt can be found.
-fn label() -> String {
+pub fn label() -> String {
     format!("hermes-s6.test={}", std::env::var("HERMES_S6_TEST_RUN").unwrap_or_else(|_| String::from("0")))
 }
 

@@ -10,6 +10,8 @@ fn the_image_says_how_it_starts_what_it_keeps_and_what_it_is() {
     assert_eq!(inspect("{{json .Config.Volumes}}"), r#"{"/opt/data":{}}"#);
     assert_eq!(inspect("{{json .Config.Healthcheck.Test}}"), r#"["CMD","/usr/local/bin/hermes-svc-status","-c"]"#);
     assert_eq!(inspect("{{.Config.User}}"), "");
+    // default's API server, and the dashboard
+    assert_eq!(inspect("{{json .Config.ExposedPorts}}"), r#"{"9119/tcp":{},"9495/tcp":{}}"#);
     for name in ["title", "description", "licenses", "version", "revision"] {
         let value = inspect(&format!("{{{{index .Config.Labels \"org.opencontainers.image.{name}\"}}}}"));
         assert!(!value.is_empty(), "no label {name}");
@@ -105,10 +107,11 @@ fn the_run_time_packages_are_there_and_no_compiler_is() {
 
 #[test]
 fn nothing_on_the_path_is_the_accounts_to_write() {
-    let script = "IFS=:; for d in $PATH; do [ ! -w $d ] || echo $d; [ -d $d ] || echo no $d; done; command -v hermes; command -v s6-svc";
+    let script = "IFS=:; for d in $PATH; do [ ! -w $d ] || echo $d; [ -d $d ] || echo no $d; done; command -v hermes; command -v s6-svc; command -v python";
     let said = once(&["--user", "hermes", "--entrypoint", "/bin/sh"], &["-c", script]).ok();
     assert_eq!(said.lines().next(), Some("/opt/hermes/bin/hermes"), "{said}");
-    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(said.ends_with("\n/opt/hermes/.venv/bin/python"), "{said}");
+    assert_eq!(said.lines().count(), 3, "{said}");
 }
 
 #[test]

@@ -37,6 +37,7 @@ fn a_run_directory_that_nothing_can_be_executed_in_is_named() {
 #[test]
 fn a_run_directory_that_cannot_be_written_is_named() {
     refused(&["--read-only"], "/run cannot be written", "-e S6_READ_ONLY_ROOT=1");
+    refused(&["--read-only", "--user", "10000:10000"], "/run cannot be written", "--tmpfs /run:exec");
     let volume = Volume::new();
     refused(&["-v", &format!("{}:ro", volume.at("/run"))], "/run is mounted read-only", "--tmpfs /run:exec");
 }
@@ -50,12 +51,18 @@ fn missing_capabilities_are_named() {
 #[test]
 fn a_user_who_cannot_have_the_run_directory_is_told_how() {
     let options = ["--user", "10000:10000", "--security-opt", "no-new-privileges"];
-    refused(&options, "/run belongs to root, and without privileges user ", "--tmpfs /run:exec,uid=10000,gid=10000");
+    let cause = "/run belongs to root, and without privileges user ";
+    refused(&options, cause, "--tmpfs /run:exec,uid=10000,gid=10000");
+    // Nor does a promise that it may be written by all help where it may not.
+    let promised = "S6_YES_I_WANT_A_WORLD_WRITABLE_RUN_BECAUSE_KUBERNETES=1";
+    refused(&[&options[..], &["-e", promised]].concat(), cause, "an emptyDir");
 }
 
-/// The container starts, and its log has a warning that names the remedy.
+/// The container starts, its log has a warning that names the remedy, and the table of warnings has its row.
 #[track_caller]
-fn warned(options: &[&str], cause: &str, remedy: &str) {
+fn warned(options: &[&str], cause: &str, remedy: &str, row: &str) {
+    let table = include_str!("../../docs/TROUBLESHOOTING.md");
+    assert!(table.lines().any(|line| line.starts_with("| `") && line.contains(row)), "no row {row}");
     let container = Container::start(options, &["sleep", "infinity"]);
     let logs = container.logs();
     let line = logs.lines().find(|line| line.starts_with("hermes-setup: warning: ") && line.contains(cause));
@@ -66,7 +73,12 @@ fn warned(options: &[&str], cause: &str, remedy: &str) {
 #[test]
 fn a_read_only_home_is_named() {
     let volume = Volume::with_profiles(&["coder"]);
-    warned(&["-v", &format!("{}:ro", volume.at_home())], "/opt/data is mounted read-only", "without :ro");
+    warned(
+        &["-v", &format!("{}:ro", volume.at_home())],
+        "/opt/data is mounted read-only",
+        "without :ro",
+        "HOME is mounted read-only",
+    );
 }
 
 #[test]
@@ -74,17 +86,18 @@ fn somebody_elses_home_is_named_with_the_ids_that_would_do() {
     let volume = Volume::with_profiles(&["coder"]);
     volume.script_as("root", "chown 1234:1235 .; chmod 755 .");
     let at_home = volume.at_home();
-    warned(&["-v", &at_home], "/opt/data belongs to 1234:1235", "HERMES_UID=1234 and HERMES_GID=1235");
-    warned(&["-v", &at_home, "--user", "10000:10000"], "/opt/data belongs to 1234:1235", "--user 1234:1235");
+    const OWNER: &str = "PATH belongs to U:G and cannot be written by U:G";
+    warned(&["-v", &at_home], "/opt/data belongs to 1234:1235", "HERMES_UID=1234 and HERMES_GID=1235", OWNER);
+    warned(&["-v", &at_home, "--user", "10000:10000"], "/opt/data belongs to 1234:1235", "--user 1234:1235", OWNER);
     // What it cannot have it leaves alone.
     assert_eq!(volume.script("stat -c %u:%g ."), "1234:1235");
 }
 
 #[test]
 fn ids_that_will_not_do_are_refused_and_the_image_s_own_stay() {
-    warned(&["-e", "PUID=0"], "PUID=0 is refused", "a uid from 1 to 65534");
-    warned(&["-e", "HERMES_UID=me"], "HERMES_UID is not a number", "a uid from 1 to 65534");
-    warned(&["-e", "HERMES_GID=65535"], "HERMES_GID=65535 is refused", "a gid from 1 to 65534");
+    warned(&["-e", "PUID=0"], "PUID=0 is refused", "a uid from 1 to 65534", "HERMES_UID=0 is refused");
+    warned(&["-e", "HERMES_UID=me"], "HERMES_UID is not a number", "a uid from 1 to 65534", "is not a number");
+    warned(&["-e", "HERMES_GID=65535"], "HERMES_GID=65535 is refused", "a gid from 1 to 65534", "is refused");
     let container = Container::start(&["-e", "HERMES_UID=0"], &["sleep", "infinity"]);
     assert_eq!(container.exec(&["id", "-u", "hermes"]).ok(), "10000");
 }
@@ -92,13 +105,13 @@ fn ids_that_will_not_do_are_refused_and_the_image_s_own_stay() {
 #[test]
 fn ids_that_cannot_be_had_on_a_read_only_root_are_named() {
     let options = ["--read-only", "--tmpfs", "/run:exec", "-e", "S6_READ_ONLY_ROOT=1", "-e", "HERMES_UID=1234"];
-    warned(&options, "unable to make hermes uid 1234", "--user 1234:10000");
+    warned(&options, "unable to make hermes uid 1234", "--user 1234:10000", "unable to make hermes uid N");
 }
 
 #[test]
 fn a_grace_that_is_too_short_is_named() {
-    warned(&["-e", "S6_KILL_GRACETIME=100"], "S6_KILL_GRACETIME=100", "3000 or more");
-    warned(&["-e", "S6_KILL_GRACETIME=soon"], "S6_KILL_GRACETIME is not a number", "3000");
+    warned(&["-e", "S6_KILL_GRACETIME=100"], "S6_KILL_GRACETIME=100", "3000 or more", "S6_KILL_GRACETIME=N");
+    warned(&["-e", "S6_KILL_GRACETIME=soon"], "S6_KILL_GRACETIME is not a number", "3000", "S6_KILL_GRACETIME");
 }
 
 #[test]

@@ -24,6 +24,12 @@ fn the_dashboard_is_supervised_restarted_and_the_accounts_to_control() {
     assert_eq!(container.exec(&["stat", "-c", "%U", &format!("/proc/{pid}")]).ok(), "hermes");
     container.exec(&["kill", "-9", &pid]).code(0);
     until("another dashboard answers", 120, || svstat(&container, "pid", "dashboard") != pid && answers());
+    let pid = svstat(&container, "pid", "main-hermes");
+    container.exec(&["kill", "-9", &pid]).code(0);
+    until("main-hermes is another process", 30, || {
+        let state = svstat(&container, "up,pid", "main-hermes");
+        state.starts_with("true") && !state.ends_with(&format!(" {pid}"))
+    });
 
     for service in ["dashboard", "main-hermes"] {
         let path = format!("/run/service/{service}");
@@ -45,6 +51,26 @@ fn a_dashboard_that_is_refused_is_left_down_after_some_tries() {
     container.wait_for_log("Refusing to bind dashboard to 0.0.0.0");
     until("it is left down", 120, || svstat(&container, "up,wantedup", "dashboard") == "false false");
     assert!(container.logs().matches("Refusing to bind dashboard to 0.0.0.0").count() <= 5);
+}
+
+#[test]
+fn the_health_of_the_container_is_that_what_is_wanted_is_up() {
+    let options = ["--health-interval", "1s", "--health-start-period", "0s", "--health-retries", "1"];
+    let container = Container::start(&options, &["sleep", "infinity"]);
+    let health = || container.inspect("{{.State.Health.Status}}");
+    // Nothing is wanted.
+    until("it is healthy", 30, || health() == "healthy");
+    container.exec(&["hermes-svc-start", "-w", "default"]).code(0);
+    // Down, and still wanted: what is left of a gateway that is held.
+    container.exec(&["hermes-svc-stop", "-k", "-w", "default"]).code(0);
+    until("it is ill", 30, || health() == "unhealthy");
+    container.exec(&["hermes-svc-start", "-w", "default"]).code(0);
+    until("it is healthy again", 30, || health() == "healthy");
+    container.exec(&["hermes-svc-stop", "-w", "default"]).code(0);
+    let checks = || container.inspect("{{len .State.Health.Log}} {{(index .State.Health.Log 0).Start}}");
+    let before = checks();
+    until("it was asked again", 30, || checks() != before);
+    assert_eq!(health(), "healthy");
 }
 
 #[test]
