@@ -1,6 +1,6 @@
 //! What the boot pass costs at the least: the objects and the reads of `hermes-reconcile-all`, and nothing else.
 //!
-//! No rights are borrowed, no lock is taken, nothing is checked, and what is read is not understood beyond one word. It is
+//! No rights are borrowed, no lock is taken though its file is made, nothing is checked, and what is read is not understood beyond one word. It is
 //! not a tool: a volume that is not well-behaved gets wrong slots from it. The benchmarks run it beside the real one.
 //!
 //! `minimal home scandir template low-port group`
@@ -32,6 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         for stale in ["gateway.pid", "processes.json"] {
             let _ = rustix::fs::unlinkat(&dir, stale, AtFlags::empty());
         }
+        let lock = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        drop(rustix::fs::openat(&dir, ".hermes-s6.intent.lock", lock, mode(0o600))?);
         read(&dir, ".env")?;
         read(&dir, "config.yaml")?;
         let state = String::from_utf8(read(&dir, "gateway_state.json")?)?;

@@ -1,4 +1,4 @@
-#!/command/with-contenv sh
+#!/command/with-contenv /bin/sh
 # shellcheck shell=sh
 # The container's command, as the runtime account and with its exit code:
 # none is the hermes client, an executable is itself, anything else is for the client.

@@ -28,9 +28,9 @@ fn time_zone() -> TimeZone {
 ///
 /// # Errors
 /// 111 if the volume does not take them.
-pub fn append(home: &Home, lines: &[String]) -> Result<()> {
+pub fn append(home: &Home, lines: &str) -> Result<()> {
     let now = Timestamp::now().to_zoned_datetime(time_zone()).strftime("%Y-%m-%dT%H:%M:%S%z").to_string();
-    let text: String = lines.iter().map(|line| format!("{now} {line}\n")).collect();
+    let text: String = lines.lines().flat_map(|line| [&now, " ", line, "\n"]).collect();
     let shown = home.path.join(FILE);
     let unable = |e: std::io::Error| Error::system("write", shown.display(), e);
     home.act(|home| {

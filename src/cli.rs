@@ -278,8 +278,8 @@ pub fn main_with(tool: &'static Tool, arguments: impl Iterator<Item = OsString>)
             log.usage(&format!("{} {}", tool.name, tool.usage));
             return Exit::Usage.into();
         }
-        Err(Stop::Help) => crate::record::line(&help(tool)),
-        Err(Stop::Version) => crate::record::line(&format!("{} {}", tool.name, env!("CARGO_PKG_VERSION"))),
+        Err(Stop::Help) => crate::record::line(help(tool)),
+        Err(Stop::Version) => crate::record::line(format!("{} {}", tool.name, env!("CARGO_PKG_VERSION"))),
     };
     match said {
         Ok(()) => Exit::Done.into(),

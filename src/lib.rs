@@ -20,6 +20,7 @@ pub mod profile;
 pub mod state;
 
 // s6, driven through its own programs.
+pub mod nudge;
 pub mod register;
 pub mod retire;
 pub mod s6;

@@ -1,5 +1,12 @@
 //! What `/proc` says of a process.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+/// An argument list is as long as its process likes.
+const LIMIT: u64 = 1 << 21;
+
 /// What tells one process from a later one of the same pid, and who its parent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -11,7 +18,14 @@ pub struct Stat {
 
 /// The process of this pid, if there is one that has not ended.
 pub fn stat(pid: i32) -> Option<Stat> {
-    parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    parse(&read(format!("/proc/{pid}/stat"))?)
+}
+
+/// A file of `/proc` has no size, and `std::fs::read` asks for it in eight pieces: who looks at every process feels that.
+pub fn read(path: impl AsRef<Path>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    File::open(path).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Seconds since the epoch at which the process started, by the clock as it goes now.
@@ -29,19 +43,25 @@ pub fn own_pid() -> i32 {
 
 /// The first 15 bytes of the name of what it executes.
 pub fn name(pid: i32) -> Option<String> {
-    let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let name = read(format!("/proc/{pid}/comm"))?;
     Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_string())
 }
 
 /// Ourselves, also where the `/proc` that is mounted is another pid namespace's.
 pub fn own_stat() -> Option<Stat> {
-    parse(&std::fs::read("/proc/self/stat").ok()?)
+    parse(&read("/proc/self/stat")?)
 }
 
 /// The real uid of the process.
 pub fn uid(pid: i32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().next()?.parse().ok()
+    let status = read(format!("/proc/{pid}/status"))?;
+    String::from_utf8_lossy(&status)
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))?
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// This kernel's boot.

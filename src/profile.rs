@@ -3,6 +3,7 @@
 use crate::exit::{Error, Exit, Result};
 use std::ffi::OsStr;
 use std::fmt;
+use std::rc::Rc;
 
 /// The longest name, in bytes.
 pub const NAME_MAX: usize = 64;
@@ -10,14 +11,15 @@ pub const NAME_MAX: usize = 64;
 /// The marker of a real profile: Hermes Agent writes it early (hermes-facts, Paths).
 pub const MARKER: &str = "SOUL.md";
 
-/// A valid profile name: `default`, or `^[a-z0-9][a-z0-9_-]*$` of at most 64 bytes.
+/// A valid profile name: `default`, or `^[a-z0-9][a-z0-9_-]*$` of at most 64 bytes. A pass has it in five places at once, so
+/// they share it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Profile(String);
+pub struct Profile(Rc<str>);
 
 impl Profile {
     /// The profile that is the home itself. It always exists (B9).
     pub fn default_profile() -> Profile {
-        Profile("default".to_string())
+        Profile("default".into())
     }
 
     /// A name from a command line.
@@ -39,12 +41,12 @@ impl Profile {
         let valid = name.len() <= NAME_MAX
             && name.first().is_some_and(alphanumeric)
             && name.iter().all(|b| alphanumeric(b) || *b == b'_' || *b == b'-');
-        valid.then(|| Profile(String::from_utf8_lossy(name).into_owned()))
+        valid.then(|| Profile(String::from_utf8_lossy(name).into()))
     }
 
     /// Is it the home itself?
     pub fn is_default(&self) -> bool {
-        self.0 == "default"
+        &*self.0 == "default"
     }
 
     /// The name.
@@ -83,7 +85,7 @@ mod tests {
     fn names_are_what_the_design_says() {
         let longest = "a".repeat(64);
         for good in ["default", "coder", "0", "a-b_c", "9x", longest.as_str()] {
-            assert_eq!(Profile::parse(OsStr::new(good)).map(|p| p.0), Ok(good.to_string()));
+            assert_eq!(Profile::parse(OsStr::new(good)).map(|p| p.to_string()), Ok(good.to_string()));
         }
         let long = "a".repeat(65);
         let bad: [&[u8]; 12] = [

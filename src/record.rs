@@ -124,16 +124,18 @@ impl Output {
     /// Print one record; in text form behind `prefix`.
     pub fn record(self, prefix: &str, record: &Record) -> Result<()> {
         match self.json {
-            true => line(&record.to_json()),
-            false => line(&format!("{prefix}{}", record.to_text())),
+            true => line(record.to_json()),
+            false => line(format!("{prefix}{}", record.to_text())),
         }
     }
 }
 
 /// One line of data on stdout, written at once. A reader that went away is an error (111), as everywhere in s6.
-pub fn line(text: &str) -> Result<()> {
+pub fn line(text: impl Into<String>) -> Result<()> {
+    let mut text = text.into();
+    text.push('\n');
     let mut out = std::io::stdout().lock();
-    (out.write_all(format!("{text}\n").as_bytes()))
+    (out.write_all(text.as_bytes()))
         .and_then(|()| out.flush())
         .map_err(|e| Error::system("write to", "standard output", e))
 }

@@ -3,6 +3,7 @@
 use crate::cli::Deadline;
 use crate::exit::{Error, Exit, Result};
 use crate::message::Log;
+use crate::nudge::nudge;
 use crate::profile::Profile;
 use crate::retire::{self, Retired};
 use crate::s6;
@@ -25,13 +26,16 @@ const FRESH_COPY_MS: u64 = 10_000;
 pub fn require_room(scandir: &Scandir, services: usize, with_logger: bool) -> Result<usize> {
     let most = Scandir::max_services()?;
     let after = services + 1 + usize::from(with_logger);
-    if after > most {
+    // Those that are gone from here count until s6-svscan has noticed.
+    let (all, ended) = scandir.supervisors(most.saturating_sub(after));
+    let counted = (after + ended).max(all + after - services);
+    if counted > most {
         let where_ = scandir.path.display();
         let hint = "raise s6-svscan's -C and $HERMES_MAX_SERVICES together";
         return Err(Error::new(
             Exit::System,
             format!(
-                "unable to publish in {where_}: {after} services, loggers included, and its s6-svscan takes {most}: {hint}"
+                "unable to publish in {where_}: {counted} services, loggers included, and its s6-svscan takes {most}: {hint}"
             ),
         ));
     }
@@ -116,6 +120,8 @@ pub fn await_held(scandir: &Scandir, plan: &Plan, deadline: Deadline, log: &dyn 
         // Nobody holds it; the sweep of a later run deletes what could not be deleted now.
         let _ = stale.finish(Deadline::after_ms(1), log);
         s6::svscanctl("-a", &scandir.path)?;
+    } else {
+        nudge(scandir, plan.profile, deadline, log)?;
     }
     if deadline.is_endless() {
         let done = wait(scandir, plan, Deadline::after_ms(FRESH_COPY_MS));

@@ -45,10 +45,18 @@ pub fn bring_down(slot: &Path, deadline: Deadline) -> Result<()> {
 ///
 /// # Errors
 /// 111.
-pub fn hide(scandir: &Scandir, _lock: &ScandirLock, profile: &Profile) -> Result<Retired> {
+pub fn hide(scandir: &Scandir, lock: &ScandirLock, profile: &Profile) -> Result<Retired> {
+    hide_entry(scandir, lock, &profile.slot(), profile)
+}
+
+/// The same of any entry that was made for this profile.
+///
+/// # Errors
+/// 111.
+pub fn hide_entry(scandir: &Scandir, _lock: &ScandirLock, entry: &str, profile: &Profile) -> Result<Retired> {
     let hidden = hidden_name(profile)?;
-    rustix::fs::renameat(&scandir.dir, profile.slot(), &scandir.dir, hidden.as_str())
-        .map_err(|e| Error::system("retire", scandir.slot(profile).display(), e))?;
+    rustix::fs::renameat(&scandir.dir, entry, &scandir.dir, hidden.as_str())
+        .map_err(|e| Error::system("retire", scandir.path.join(entry).display(), e))?;
     Ok(Retired { path: scandir.path.join(hidden), profile: profile.clone() })
 }
 

@@ -3,6 +3,7 @@
 use crate::cli::Deadline;
 use crate::exit::{Error, Exit, Result, cause_text};
 use crate::lock;
+use crate::process;
 use crate::profile::Profile;
 use crate::settings::is_truthy;
 use crate::supervise;
@@ -148,6 +149,21 @@ impl Scandir {
         Ok(count)
     }
 
+    /// How many supervisors s6-svscan has, and how many of them have ended without its having taken note yet. Each is
+    /// looked at, so where there is room for all of its children, whatever they are, nobody looks.
+    pub(crate) fn supervisors(&self, room: usize) -> (usize, usize) {
+        let Some(svscan) = supervise::writer(&self.path.join(".s6-svscan/lock")) else { return (0, 0) };
+        let children = std::fs::read_to_string(format!("/proc/{svscan}/task/{svscan}/children")).unwrap_or_default();
+        let mut children: Vec<i32> = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        if children.len() <= room {
+            return (0, 0);
+        }
+        // As PID 1 it has others' orphans as well, and they are called what they like.
+        let uid = process::uid(svscan);
+        children.retain(|pid| process::uid(*pid) == uid && process::name(*pid).as_deref() == Some("s6-supervise"));
+        (children.len(), children.iter().filter(|pid| process::stat(**pid).is_none()).count())
+    }
+
     /// The most services that its s6-svscan takes: `$HERMES_MAX_SERVICES`, else 1000.
     ///
     /// # Errors
@@ -281,7 +297,7 @@ impl Scandir {
 /// Is s6 the supervisor of this container? `/proc/1/comm` is `s6-svscan` *and* `/run/s6/basedir` is a directory; never
 /// `/proc/1/exe`, never a guess about containers (C1, C2, C4).
 pub fn s6_is_pid_1() -> bool {
-    crate::process::name(1).as_deref() == Some("s6-svscan") && Path::new("/run/s6/basedir").is_dir()
+    process::name(1).as_deref() == Some("s6-svscan") && Path::new("/run/s6/basedir").is_dir()
 }
 
 /// The held lock of a scandir; dropped, it is free.

@@ -65,6 +65,17 @@ pub fn publish(scandir: &Scandir, _lock: &ScandirLock, plan: &Plan) -> Result<bo
     }
 }
 
+/// Publish an entry that has a supervisor and nothing to run.
+///
+/// # Errors
+/// What the system says; what is left behind has a hidden name, and is swept.
+pub fn publish_idle(scandir: &Scandir, _lock: &ScandirLock, entry: &str, profile: &Profile) -> std::io::Result<()> {
+    let staging = hidden_name(profile).map_err(|e| std::io::Error::other(e.text))?;
+    rustix::fs::mkdirat(&scandir.dir, &staging, Mode::from_raw_mode(0o755))?;
+    touch(&open_dir(&scandir.dir, &staging)?, "down")?;
+    Ok(rustix::fs::renameat_with(&scandir.dir, &staging, &scandir.dir, entry, RenameFlags::NOREPLACE)?)
+}
+
 /// A name that s6-svscan never looks at: `.gateway-NAME.XXXXXX` (B10, B11: unique, and it begins with a dot).
 pub fn hidden_name(profile: &Profile) -> Result<String> {
     let suffix = random_suffix().map_err(|e| Error::system("name", profile.slot(), e))?;

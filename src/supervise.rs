@@ -14,9 +14,15 @@ use std::time::Duration;
 /// Does an s6-supervise hold this service directory? Asked as a *read* lock: a mere reader of `supervise/lock` must not
 /// pass for a supervisor (s6-facts, 4: tried).
 pub fn is_held(service: &Path) -> bool {
+    writer(&service.join("supervise/lock")).is_some()
+}
+
+/// Who has the write lock on this file: a pid, 0 if it has none here.
+pub(crate) fn writer(lock: &Path) -> Option<i32> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let Ok(lock) = rustix::fs::open(service.join("supervise/lock"), flags, Mode::empty()) else { return false };
-    matches!(fcntl_getlk(&lock, &Flock::from(FlockType::ReadLock)), Ok(Some(_)))
+    let lock = rustix::fs::open(lock, flags, Mode::empty()).ok()?;
+    let held = fcntl_getlk(&lock, &Flock::from(FlockType::ReadLock)).ok()??;
+    Some(held.pid.map_or(0, |pid| pid.as_raw_nonzero().get()))
 }
 
 /// The service and, if it has one, its logger: the directories that each have a supervisor of their own.
@@ -58,12 +64,14 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Watch the `supervise/` of these service directories, those that are there.
+    /// Watch the `supervise/` of these service directories, those that are there, and whether `down` comes or goes: where
+    /// nothing else changes s6-supervise writes no new status.
     pub fn watch<'a>(services: impl IntoIterator<Item = &'a Path>) -> Result<Changes> {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let fd = inotify::init(flags).map_err(|e| Error::system("create", "an inotify instance", e))?;
         for service in services {
             let interest = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CREATE | inotify::WatchFlags::ONLYDIR;
+            let _ = inotify::add_watch(&fd, service, interest | inotify::WatchFlags::DELETE);
             for dir in with_logger(service) {
                 // A directory that is gone sends nothing, and the look after the wait sees that.
                 let _ = inotify::add_watch(&fd, dir.join("supervise"), interest);

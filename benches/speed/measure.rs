@@ -14,21 +14,21 @@ pub struct Cost {
     pub cpu: f64,
 }
 
-/// Run it to its end, which has to be a good one. Nobody reads its records.
+/// Run it to its end, which has to be a good one. Nobody reads what it says, unless it fails.
 pub fn run(command: &mut Command) -> Result<Cost> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |e: &dyn std::fmt::Display| format!("{program}: {e}");
     let start = Instant::now();
-    let mut child = command.spawn().map_err(|e| failed(&e))?;
+    let child = command.spawn().map_err(|e| failed(&e))?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no pid")?;
     // Not reaped yet, so that what the scheduler counted, in nanoseconds, can still be read.
     waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).map_err(|e| failed(&e))?;
     let wall = start.elapsed().as_secs_f64() * 1e6;
     let scheduled = std::fs::read_to_string(format!("/proc/{}/schedstat", child.id())).map_err(|e| failed(&e))?;
-    let status = child.wait().map_err(|e| failed(&e))?;
-    if !status.success() {
-        return Err(failed(&status));
+    let ended = child.wait_with_output().map_err(|e| failed(&e))?;
+    if !ended.status.success() {
+        return Err(format!("{}: {}", failed(&ended.status), String::from_utf8_lossy(&ended.stderr).trim_end()));
     }
     let ns: f64 = scheduled.split(' ').next().and_then(|n| n.parse().ok()).ok_or("/proc/PID/schedstat is odd")?;
     Ok(Cost { wall, cpu: ns / 1e3 })

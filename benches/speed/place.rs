@@ -61,8 +61,10 @@ impl Place {
         fs::write(&stand_in, "#!/bin/sh\nexec sleep 1000000\n")?;
         fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755))?;
         self.profile(&self.home, true)?;
-        fs::create_dir(self.home.join("profiles"))?;
-        chown(self.home.join("profiles"), Some(self.owner), Some(self.owner))?;
+        for dir in ["profiles", "logs"] {
+            fs::create_dir(self.home.join(dir))?;
+            chown(self.home.join(dir), Some(self.owner), Some(self.owner))?;
+        }
         for number in 1..profiles {
             self.profile(&self.home.join("profiles").join(profile(number)), number % 2 == 0)?;
         }

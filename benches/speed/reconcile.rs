@@ -74,7 +74,8 @@ fn compare(programs: &Programs, place: &Place, who: Who, profiles: usize, first:
             found => Err(format!("{:?} made {found} slots of {profiles}", commands[which].get_program())),
         }
     };
-    // A later boot is the second at the earliest.
+    // A later boot is the second at the earliest, and finds the account's files.
+    place.forget(profiles);
     pass(1)?;
     let turns = if profiles == 1000 { 11 } else { 21 };
     let [minimal, ours] = in_turns(turns, &mut pass)?;

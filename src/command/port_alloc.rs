@@ -64,7 +64,7 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
         _ => return Err(Stop::Usage),
     };
     match operands.next() {
-        None => line(&port.to_string())?,
+        None => line(port.to_string())?,
         Some(program) => return Err(execute(&program, operands, &variable, port).into()),
     }
     Ok(Exit::Done)
@@ -110,7 +110,7 @@ fn list(args: &Args, range: Range) -> Result<Exit, Stop> {
     let (home, log) = (Home::open(&args.home())?, args.log());
     for entry in Book::peek(&home, range, &log)?.list() {
         let record = Record::new().text("profile", entry.profile.as_str()).number("port", entry.port.into());
-        line(&record.note("note", entry.pinned.then_some("pinned")).to_text())?;
+        line(record.note("note", entry.pinned.then_some("pinned")).to_text())?;
     }
     Ok(Exit::Done)
 }

@@ -84,15 +84,17 @@ fn report(
     started: Instant,
     note: Option<&'static str>,
     dry_run: bool,
-) -> Result<Vec<String>, Stop> {
-    let (mut printed, mut texts) = (Vec::with_capacity(lines.len() + 1), Vec::with_capacity(lines.len() + 1));
+) -> Result<String, Stop> {
+    let (mut printed, mut texts) = (String::new(), String::new());
     let mut add = |prefix: &str, record: Record| {
-        let text = format!("{prefix}{}", record.to_text());
-        printed.push(if output.json { record.to_json() } else { format!("reconcile: {text}") });
-        texts.push(text);
+        let text = format!("{prefix}{}\n", record.to_text());
+        let shown = if output.json { record.to_json() + "\n" } else { format!("reconcile: {text}") };
+        printed.push_str(&shown);
+        texts.push_str(&text);
     };
     lines.iter().for_each(|line| add("", line.record(dry_run)));
     add("done ", line::done(lines, started.elapsed().as_millis() as u64, note, dry_run));
-    record::line(&printed.join("\n"))?;
+    printed.pop();
+    record::line(printed)?;
     Ok(texts)
 }

@@ -8,7 +8,9 @@ use crate::reconcile::line::{Action, Line};
 use crate::reconcile::pass::Pass;
 use crate::reconcile::role;
 use crate::record::Output;
+use crate::register;
 use crate::scandir::{Listening, Scandir};
+use crate::supervise;
 use crate::template::Template;
 use std::process::ExitCode;
 
@@ -51,8 +53,14 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
     let log = args.log();
     let mut pass = Pass::new(&home, &scandir, &template, dry_run, Deadline::after_ms(ms), &log)?;
     let line = pass.single(&profile)?;
-    if scandir.listening() == Listening::Yes {
-        pass.wait(std::slice::from_ref(&line))?;
+    if scandir.listening() == Listening::Yes
+        && let Err(error) = pass.wait(std::slice::from_ref(&line))
+    {
+        // One service too many, and s6-svscan would look at nothing new as long as it is there.
+        if !supervise::any_held(&scandir.slot(&profile)) {
+            register::take_back(&scandir, &profile, &log);
+        }
+        return Err(error.into());
     }
     output.record("reconcile: ", &line.record(dry_run))?;
     Ok(match (line.action, line.note) {

@@ -79,7 +79,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     ));
     let shown = !quiet && !check;
     if shown && !json {
-        line(&format!("Manager: {}", manager.label))?;
+        line(format!("Manager: {}", manager.label))?;
     }
     if !manager.is_s6 && !why {
         return match shown && !json {
@@ -100,12 +100,12 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Stop> {
     }
     if why {
         for status in &all {
-            explain::lines(&home, &manager, status).iter().try_for_each(|l| line(&printable(l)))?;
+            explain::lines(&home, &manager, status).iter().try_for_each(|l| line(printable(l)))?;
         }
     } else if json {
         all.iter().try_for_each(|s| Output { json }.record("", &s.record(&manager)))?;
     } else {
-        table::lines(&all).iter().try_for_each(|l| line(l))?;
+        table::lines(&all).iter().try_for_each(line)?;
     }
     if follow {
         return Ok(follow_changes(&home, &scandir, &manager, &named, all, json, &log)?);

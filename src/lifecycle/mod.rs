@@ -5,6 +5,7 @@ use crate::exit::{Error, Exit, Result};
 use crate::home::Home;
 use crate::intent::{self, Guard, Intent, PATIENCE_MS};
 use crate::message::Log;
+use crate::nudge;
 use crate::profile::Profile;
 use crate::s6::{self, Svstat};
 use crate::scandir::Scandir;
@@ -80,16 +81,27 @@ impl<'a> Site<'a> {
         intent::write(self.home, profile, wanted, self.log)
     }
 
-    /// Wait, a little, until the slot can be given orders: s6-svscan starts a supervisor that died again within a second.
-    fn require_usable(&self, slot: &Path) -> Result<()> {
+    /// Wait, a little, until the slot can be given orders: s6-svscan starts a supervisor that died again within a second,
+    /// and where it forgets to, it is reminded.
+    fn require_usable(&self, profile: &Profile, slot: &Path) -> Result<()> {
         if supervise::is_usable(slot) {
             return Ok(());
         }
-        let deadline = self.deadline.or_after_ms(PROMPT_MS);
-        let waited = Changes::watch([slot])?
-            .and_locks()
-            .until(deadline, "its supervisor", || Ok(supervise::is_usable(slot).then_some(())));
-        waited.map_err(|_| {
+        let changes = Changes::watch([slot])?.and_locks();
+        let wait = |ms| {
+            let usable = || Ok(supervise::is_usable(slot).then_some(()));
+            changes.until(self.deadline.or_after_ms(ms), "its supervisor", usable)
+        };
+        if wait(nudge::ALONE_MS).is_ok() {
+            return Ok(());
+        }
+        // Who may not publish can only wait on.
+        if !self.dry_run
+            && let Err(error) = nudge::nudge(self.scandir, profile, self.deadline, self.log)
+        {
+            self.log.info(&error.text);
+        }
+        wait(PROMPT_MS).map_err(|_| {
             Error::new(Exit::WrongState, format!("{} is not supervised: is s6-svscan running?", slot.display()))
         })
     }
@@ -118,7 +130,7 @@ pub fn bring_up(slot: &Path, deadline: Deadline, dry_run: bool) -> Result<bool> 
     if !dry_run {
         s6::svdt_clear(slot);
         s6::svc("-U", slot)?;
-        supervise::wait_for(slot, deadline, "s6-supervise to want it up", |s| s.wanted_up)?;
+        supervise::wait_for(slot, deadline, "s6-supervise to want it up", |s| s.wanted_up && s.normally_up)?;
     }
     Ok(true)
 }

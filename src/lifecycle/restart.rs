@@ -27,7 +27,7 @@ pub enum Begun {
 pub fn order(site: &Site, profile: &Profile) -> Result<Begun> {
     let slot = site.scandir.require_slot(profile)?;
     site.home.require(profile)?;
-    site.require_usable(&slot)?;
+    site.require_usable(profile, &slot)?;
     let guard = site.guard(profile);
     let before = site.svstat(&slot)?;
     site.write(profile, Intent::Running)?;

@@ -65,7 +65,7 @@ pub fn order(site: &Site, profile: &Profile) -> Result<Ordered> {
         site.repair(profile, Intent::Running)?;
         return Ok(Ordered { changed: true, draining: None });
     }
-    site.require_usable(&slot)?;
+    site.require_usable(profile, &slot)?;
     let _guard = site.guard(profile);
     let before = site.svstat(&slot)?;
     let draining = if before.wanted_up { None } else { before.pid };
@@ -90,7 +90,7 @@ pub(super) fn up(site: &Site, profile: &Profile, slot: &Path) -> Result<()> {
     s6::svc("-U", slot)?;
     // A gateway that dies at once may be held again before we look: that is an answer too.
     let again = |s: &Svstat| !s.up && !s.wanted_up && s.finished && opened.held().is_some() && opened.held() != held;
-    let stat = site.taken(slot, "want it up", |s| s.wanted_up || again(s))?;
+    let stat = site.taken(slot, "want it up", |s| s.wanted_up && s.normally_up || again(s))?;
     if again(&stat) { Err(dead(site, profile, "was held at once")) } else { Ok(()) }
 }
 

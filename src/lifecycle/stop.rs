@@ -15,7 +15,7 @@ use crate::supervise::Changes;
 /// 102 not registered or not supervised, 111 the intent cannot be recorded or s6 does not obey.
 pub fn order(site: &Site, profile: &Profile, keep_intent: bool) -> Result<bool> {
     let slot = site.scandir.require_slot(profile)?;
-    site.require_usable(&slot)?;
+    site.require_usable(profile, &slot)?;
     let has_profile = site.has_profile(profile);
     let _guard = site.guard(profile);
     let before = site.svstat(&slot)?;
@@ -36,7 +36,7 @@ pub fn order(site: &Site, profile: &Profile, keep_intent: bool) -> Result<bool> 
         }
     }
     s6::svc(if keep_intent { "-d" } else { "-D" }, &slot)?;
-    site.taken(&slot, "want it down", |s| !s.wanted_up)?;
+    site.taken(&slot, "want it down", |s| !s.wanted_up && (keep_intent || !s.normally_up))?;
     if !keep_intent {
         site.repair(profile, Intent::Stopped)?;
     }

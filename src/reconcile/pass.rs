@@ -58,6 +58,9 @@ struct Count {
 /// How many profiles are looked at together. Their intent locks are held until their turn: for a millisecond or two.
 const AT_ONCE: usize = 16;
 
+/// How long s6-svscan has for a slot, a fresh copy of it included; a thousand take it four seconds.
+const HELD_MS: u64 = 15_000;
+
 /// What is known of a profile when its turn comes.
 struct Facts {
     /// Has it a slot?
@@ -444,7 +447,7 @@ impl<'a> Pass<'a> {
             }
             let up = matches!(line.action, Action::Started);
             let plan = Plan { profile: &profile, template: self.template, up, env: &[], group: self.home.account.gid };
-            register::await_held(self.scandir, &plan, self.deadline, self.log)?;
+            register::await_held(self.scandir, &plan, self.deadline.or_after_ms(HELD_MS), self.log)?;
         }
         Ok(())
     }

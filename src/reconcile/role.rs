@@ -47,7 +47,7 @@ fn command() -> Option<Vec<String>> {
 }
 
 fn arguments(process: &Path) -> Option<Vec<String>> {
-    let raw = std::fs::read(process.join("cmdline")).ok()?;
+    let raw = process::read(process.join("cmdline"))?;
     let text = raw.strip_suffix(b"\0").unwrap_or(&raw);
     Some(text.split(|b| *b == 0).map(|a| String::from_utf8_lossy(a).into_owned()).collect())
 }

@@ -188,6 +188,11 @@ pub fn look(home: &Home, scandir: &Scandir, profile: &Profile) -> Result<Status>
     if stale().is_some_and(|update| update.stale) {
         notes.push("stale-template".to_string());
     }
+    // Somebody with a lease on the file must not hide what s6 says.
+    let port = if exists { port::lookup(home, profile) } else { Ok(None) };
+    if port.is_err() {
+        notes.push("unreadable-ports".to_string());
+    }
     let up = stat.filter(|s| s.up);
     Ok(Status {
         profile: profile.clone(),
@@ -196,7 +201,7 @@ pub fn look(home: &Home, scandir: &Scandir, profile: &Profile) -> Result<Status>
         uptime: up.map(|s| s.seconds),
         ready: up.is_some_and(|s| s.is_ready()),
         intent,
-        port: if exists { port::lookup(home, profile)? } else { None },
+        port: port.unwrap_or_default(),
         held,
         notes,
     })

@@ -192,6 +192,14 @@ impl Container {
         });
     }
 
+    /// Start it again after a stop.
+    #[track_caller]
+    pub fn revive(&self) {
+        let boots = self.logs().matches("reconcile: done").count();
+        docker(&["start", &self.name]).code(0);
+        self.wait_for_boot(boots + 1);
+    }
+
     /// Everything that the container has said, both streams.
     pub fn logs(&self) -> String {
         let ran = docker(&["logs", &self.name]);
@@ -217,6 +225,13 @@ impl Container {
         arguments.push(&self.name);
         arguments.extend(command);
         docker(&arguments)
+    }
+
+    /// Start a program and leave it to itself.
+    pub fn detach_as(&self, user: &str, command: &[&str]) {
+        let mut arguments = vec!["exec", "-d", "--user", user, &self.name];
+        arguments.extend(command);
+        docker(&arguments).code(0);
     }
 
     /// A shell script as root.

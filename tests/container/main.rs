@@ -6,6 +6,8 @@ mod engine;
 
 /// The account, the home and who owns what in it.
 mod accounts;
+/// The account against root, in a sealed container.
+mod attacker;
 /// Hermes Agent's own client, through the shim and without it.
 mod client;
 /// What the container's command becomes.

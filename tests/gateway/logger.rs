@@ -2,7 +2,8 @@ use crate::ground::{Ground, UID, ended, until};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, chown, symlink};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 /// Run the logger on these lines, with something to be ready on: code, stdout, stderr.
 fn log(ground: &Ground, arguments: &[&str], lines: &str) -> (i32, String, String) {
@@ -60,17 +61,23 @@ fn where_the_directory_is_of_no_use_no_line_is_lost() {
     }
 }
 
-#[test]
-fn a_log_that_another_container_writes_is_left_to_it_until_it_is_gone() {
-    let ground = Ground::new();
-    log(&ground, &["coder"], "first\n");
-    let directory = ground.home().join("logs/gateways/coder");
-    let mut other = ground.command("s6-log").arg(&directory).stdin(Stdio::piped()).spawn().unwrap();
+/// Another container's logger, which holds the lock of this directory.
+fn other_logger(ground: &Ground, directory: &Path) -> Child {
+    let other = ground.command("s6-log").arg(directory).stdin(Stdio::piped()).spawn().unwrap();
     let inode = fs::metadata(directory.join("lock")).unwrap().ino();
     until("the other logger to hold the lock", || {
         let locks = fs::read_to_string("/proc/locks").unwrap();
         locks.lines().any(|line| line.contains("POSIX") && line.contains(&format!(":{inode} "))).then_some(())
     });
+    other
+}
+
+#[test]
+fn a_log_that_another_container_writes_is_left_to_it_until_it_is_gone() {
+    let ground = Ground::new();
+    log(&ground, &["coder"], "first\n");
+    let directory = ground.home().join("logs/gateways/coder");
+    let mut other = other_logger(&ground, &directory);
     let out = ground.dir.join("out");
     let mut command = ground.command("hermes-run-logger");
     command.args(["coder", "s6-log", "1", "T"]).stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -103,14 +110,12 @@ fn lines_that_end_while_another_container_writes_the_log_end_the_logger() {
     let ground = Ground::new();
     log(&ground, &["coder"], "first\n");
     let directory = ground.home().join("logs/gateways/coder");
-    let mut other = ground.command("s6-log").arg(&directory).stdin(Stdio::piped()).spawn().unwrap();
-    until("the other logger", || {
-        let (code, out, _) = log(&ground, &["coder"], "second\n");
-        assert_eq!((code, out.as_str()), (0, "second\n"));
-        (!ground.log("coder").contains("second") || other.try_wait().unwrap().is_some()).then_some(())
-    });
+    let mut other = other_logger(&ground, &directory);
+    let (code, out, _) = log(&ground, &["coder"], "second\n");
+    assert_eq!((code, out.as_str()), (0, "second\n"));
     drop(other.stdin.take());
     assert!(other.wait().unwrap().success());
+    assert!(!ground.log("coder").contains("second"));
 }
 
 #[test]

@@ -100,6 +100,27 @@ fn to_start_what_runs_changes_nothing() {
 }
 
 #[test]
+fn an_order_that_s6_supervise_has_not_taken_is_not_done() {
+    let tree = registered(&["coder"]);
+    let slot = tree.slot("coder");
+    let supervisor = tree.supervisor(&slot).expect("supervisor");
+    let said = |tool: &str, wants: &str| {
+        let slot = slot.display();
+        format!("{tool}: fatal: timed out after 50 ms waiting for the s6-supervise of {slot} to want it {wants}\n")
+    };
+    // It is up, or down, already: only the mark that keeps it so is missing.
+    for (order, tool, wants) in [("-u", "hermes-svc-start", "up"), ("-d", "hermes-svc-stop", "down")] {
+        tree.tool("s6-svc").arg(order).arg(&slot).run().is(0, "", "");
+        wait_until("the order to be taken", || tree.gateway("coder").is_some() == (order == "-u"));
+        kill(supervisor, Signal::STOP);
+        let ran = tree.tool(tool).args(["-t", "50", "coder"]).run();
+        kill(supervisor, Signal::CONT);
+        ran.is(99, "", &said(tool, wants));
+        tree.tool(tool).args(["-w", "coder"]).run();
+    }
+}
+
+#[test]
 fn start_turns_a_gateway_that_is_only_up_into_one_that_is_wanted() {
     let tree = registered(&["coder"]);
     tree.tool("s6-svc").arg("-u").arg(tree.slot("coder")).run().is(0, "", "");
@@ -395,8 +416,8 @@ fn an_order_that_s6_does_not_take_is_not_called_done() {
     kill(tree.supervisor(&tree.slot("coder")).expect("supervisor"), Signal::STOP);
     start(&tree, &["-t", "300", "coder"]).fails(99, "timed out after 300 ms waiting for *");
     kill(tree.supervisor(&tree.slot("coder")).expect("supervisor"), Signal::CONT);
-    is_running(&tree, "coder");
     tree.wait_up("coder");
+    is_running(&tree, "coder");
     kill(tree.supervisor(&tree.slot("coder")).expect("supervisor"), Signal::STOP);
     stop(&tree, &["-t", "300", "coder"]).fails(99, "timed out after 300 ms waiting for *");
     kill(tree.supervisor(&tree.slot("coder")).expect("supervisor"), Signal::CONT);

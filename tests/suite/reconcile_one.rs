@@ -143,3 +143,16 @@ fn it_does_not_answer_before_the_slot_takes_commands() {
     }
     wait_until("all to be up", || (0..6).all(|n| tree.gateway(&format!("p{n}")).is_some()));
 }
+
+#[test]
+fn a_slot_that_nobody_takes_up_is_taken_back_and_the_next_run_has_its_chance() {
+    // One service too many by a moment, and s6-svscan finishes no scan as long as it is there: here it is busy.
+    let tree = Tree::up();
+    tree.profile("coder");
+    kill(tree.svscan_pid(), Signal::STOP);
+    let ran = tree.tool("hermes-reconcile-one").args(["-t", "1000", "coder"]).run();
+    kill(tree.svscan_pid(), Signal::CONT);
+    ran.fails(99, "timed out after 1000 ms waiting for s6-supervise to hold *");
+    assert_eq!((tree.slots(), tree.leftovers()), (vec![], vec![]));
+    tree.tool("hermes-reconcile-one").arg("coder").run().is(0, &line("coder", "none", "registered"), "");
+}

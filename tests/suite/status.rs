@@ -37,6 +37,19 @@ fn state_and_note(tree: &Tree, name: &str) -> (String, String) {
 }
 
 #[test]
+fn ports_that_cannot_be_read_hide_no_gateway() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tree = Tree::up();
+    tree.profile("coder").intent("running");
+    tree.tool("hermes-reconcile-all").run();
+    tree.wait_up("coder");
+    let ports = tree.home().join("gateway_ports.json");
+    fs::set_permissions(&ports, fs::Permissions::from_mode(0o000)).expect("mode");
+    assert_eq!(state_and_note(&tree, "coder"), ("up".to_string(), "unreadable-ports".to_string()));
+    tree.tool("hermes-svc-status").arg("-c").run().is(0, "", "");
+}
+
+#[test]
 fn the_table_is_for_people() {
     let tree = in_every_state();
     let ran = tree.tool("hermes-svc-status").run();

@@ -1,0 +1,205 @@
+//! What the account keeps others waiting with, and how long that may last.
+
+use super::Siege;
+use crate::engine::{Container, Volume, docker, until};
+use std::time::{Duration, Instant};
+
+/// One profile's mischief may cost all the others together this much, on a machine that has other things to do.
+const BOUND: Duration = Duration::from_secs(15);
+
+/// What compose.yaml and the Kubernetes manifests give a container.
+const GRACE: u32 = 90;
+
+/// Every lock of every kind, on all that the account can open below these directories; then say so, and stay.
+const LOCK: &str = r#"
+use Fcntl qw(:DEFAULT :flock); $SIG{IO} = "IGNORE"; my @held;
+chomp(my @files = `find @ARGV -follow -type f 2>/dev/null`);
+for my $path (@files) {
+    for my $mode (O_RDWR, O_RDONLY) {
+        sysopen my $f, $path, $mode | O_NONBLOCK or next;
+        my $kind = $mode == O_RDWR ? F_WRLCK : F_RDLCK;
+        my $lock = pack "ssx4qqi", $kind, 0, 0, 0, 0;
+        flock $f, LOCK_EX | LOCK_NB;
+        fcntl $f, F_SETLK, $lock;
+        # F_SETLEASE
+        fcntl $f, 1024, $kind;
+        push @held, $f;
+    }
+}
+# What the layer keeps where nothing may be listed.
+for my $path (map { "$_/supervise/lock" } glob "/run/service/*") {
+    open my $f, "<", $path or next;
+    my $lock = pack "ssx4qqi", F_RDLCK, 0, 0, 0, 0;
+    fcntl $f, F_SETLK, $lock;
+    push @held, $f;
+}
+open my $done, ">", "/tmp/held"; print $done scalar @held; close $done;
+sleep 1000;
+"#;
+
+#[test]
+fn locks_of_every_kind_on_all_that_can_be_opened_delay_nobody_for_long_and_the_container_stops() {
+    let siege = Siege::of(&["coder", "writer"]);
+    siege
+        .container
+        .sh_as_hermes("for p in coder writer; do echo >/opt/data/profiles/$p/.hermes-s6.intent.lock; done")
+        .code(0);
+    let places = [
+        "/opt/data",
+        "/run",
+        "/usr/local/lib",
+        "/etc/s6-overlay",
+        "/etc/cont-init.d",
+        "/etc/passwd",
+        "/opt/hermes/docker",
+    ];
+    siege.container.detach_as("hermes", &[&["perl", "-e", LOCK], &places[..]].concat());
+    until("the locks are held", 30, || siege.container.sh("[ -s /tmp/held ]").code == 0);
+    let held: u32 = siege.container.sh("cat /tmp/held").ok().parse().unwrap();
+    assert!(held > 30, "{held}");
+    for (program, arguments) in [
+        ("hermes-reconcile-all", &["-w"][..]),
+        ("hermes-svc-restart", &["-w", "writer"]),
+        ("hermes-svc-status", &[]),
+        ("hermes-svc-stop", &["-w", "coder"]),
+        ("hermes-fix-attrs", &[]),
+    ] {
+        let start = Instant::now();
+        let ran = siege.root(program, arguments);
+        assert_eq!(ran.code, 0, "{program}: {ran:?}");
+        assert!(start.elapsed() < BOUND, "{program} took {:?}", start.elapsed());
+    }
+    assert_eq!(siege.container.state("writer"), "up");
+    let took = siege.container.stop(GRACE);
+    assert!(took < Duration::from_secs(40), "{took:?}");
+    assert_ne!(siege.container.exit_code(), 137);
+    assert!(siege.container.logs().contains("profile=writer action=stopped"), "{}", siege.container.logs());
+    assert_eq!(
+        siege
+            .volume
+            .script("grep -o '\"desired_state\": *\"[a-z]*\"' profiles/writer/gateway_state.json | grep -c running"),
+        "1"
+    );
+}
+
+/// Orders to every control FIFO that it may write, without end, and its own gateways stopped in their tracks.
+const HECKLE: &str = r#"
+use Fcntl; my @bytes = split //, "xOpdDukq\0\nPX";
+$0 = "heckler";
+while (1) {
+    for my $path (glob "/run/service/*/supervise/control") {
+        sysopen my $f, $path, O_WRONLY | O_NONBLOCK or next;
+        syswrite $f, $bytes[rand @bytes];
+    }
+    for my $pid (map { m{/proc/(\d+)$} } glob "/proc/[0-9]*") {
+        next if $pid == $$;
+        open my $c, "<", "/proc/$pid/comm" or next;
+        kill "STOP", $pid if <$c> =~ /^(sleep|s6-log|python)/;
+    }
+    select undef, undef, undef, 0.005;
+}
+"#;
+
+#[test]
+fn heckled_and_stopped_gateways_keep_the_container_from_nothing() {
+    let siege = Siege::of(&["coder", "writer"]);
+    siege.container.detach_as("hermes", &["perl", "-e", HECKLE]);
+    until("the heckler is there", 20, || siege.container.exec(&["pgrep", "-f", "^heckler"]).code == 0);
+    for line in ["start -W -t 2000 coder", "restart -w -t 2000 writer", "stop -w -t 2000 coder", "status"] {
+        let mut words = line.split(' ');
+        let program = format!("hermes-svc-{}", words.next().unwrap_or_default());
+        let start = Instant::now();
+        let ran = siege.root(&program, &words.collect::<Vec<_>>());
+        assert!([0, 99, 102, 111].contains(&ran.code), "{ran:?}");
+        assert!(start.elapsed() < BOUND, "{line} took {:?}", start.elapsed());
+    }
+    // A profile that comes now gets its slot.
+    siege.container.sh_as_hermes("mkdir -p /opt/data/profiles/late; echo >/opt/data/profiles/late/SOUL.md").code(0);
+    until("late has its slot", 10, || siege.root("hermes-svc-list", &[]).out.contains("late\n"));
+    let took = siege.container.stop(GRACE);
+    assert!(took < Duration::from_secs(85), "{took:?}");
+    assert_ne!(siege.container.exit_code(), 137);
+    siege.container.revive();
+    siege.root("hermes-svc-start", &["-w", "coder", "writer"]).code(0);
+    siege.unharmed();
+}
+
+#[test]
+fn a_dashboard_that_will_not_end_keeps_the_container_for_ten_seconds() {
+    let container = Container::start(&["-e", "HERMES_DASHBOARD=1"], &["sleep", "infinity"]);
+    let deaf = "cd /opt/hermes/.venv/bin; rm hermes; printf '#!/bin/sh\\ntrap \"\" TERM\\nwhile :; do sleep 1; done\\n' >hermes; chmod 755 hermes";
+    container.sh(deaf).code(0);
+    container.exec_as("hermes", &["s6-svc", "-k", "/run/service/dashboard"]).code(0);
+    until("the deaf one is up", 30, || {
+        container.exec(&["pgrep", "-f", "^/bin/sh /opt/hermes/.venv/bin/hermes dashboard"]).code == 0
+    });
+    let took = container.stop(GRACE);
+    assert!(took < Duration::from_secs(40), "{took:?}");
+    assert_ne!(container.exit_code(), 137);
+}
+
+#[test]
+fn storms_of_changes_delay_a_new_profile_by_seconds() {
+    let siege = Siege::of(&["coder"]);
+    let storm = "cd /opt/data/profiles; while :; do for n in 0 1 2 3 4 5 6 7 8 9; do
+        mkdir $0-$n; echo >$0-$n/SOUL.md; mv $0-$n $0-m$n; : >$0-m$n/SOUL.md; rm -r $0-m$n; done; done 2>/dev/null";
+    for name in ["storma", "stormb", "stormc", "stormd"] {
+        siege.container.detach_as("hermes", &["sh", "-c", storm, name]);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let most = || siege.container.sh("pgrep -c hermes-reconcil || true").ok().parse::<u32>().unwrap_or(0);
+    let mut worst = most();
+    siege.container.sh_as_hermes("mkdir -p /opt/data/profiles/late; echo >/opt/data/profiles/late/SOUL.md").code(0);
+    let start = Instant::now();
+    until("late has its slot", 30, || {
+        worst = worst.max(most());
+        siege.container.sh("[ -e /run/service/gateway-late/supervise/control ]").code == 0
+    });
+    eprintln!("late had its slot after {:?}, {worst} at a time", start.elapsed());
+    assert!(worst <= 64, "{worst} at a time");
+    siege.root("hermes-svc-restart", &["-w", "coder"]).code(0);
+    siege.container.exec_as("hermes", &["pkill", "-f", "mkdir"]);
+    siege.container.sh_as_hermes("rm -rf /opt/data/profiles/storm*").code(0);
+    until("the storm is over", 60, || siege.root("hermes-svc-list", &[]).out == "default\ncoder\nlate\n");
+    siege.unharmed();
+}
+
+fn slots_of(container: &Container) -> usize {
+    container.sh("ls -d /run/service/gateway-* | wc -l").ok().parse().unwrap()
+}
+
+/// s6-svscan takes 1000 services, loggers and s6-rc's included.
+#[test]
+fn of_a_thousand_profiles_as_many_as_there_is_room_for_have_slots_and_the_rest_say_so() {
+    let volume = Volume::with_profiles(&["a-first"]);
+    volume.script(
+        "echo '{\"desired_state\":\"running\"}' >profiles/a-first/gateway_state.json; cd profiles
+         for n in $(seq -w 1000); do mkdir p$n; echo >p$n/SOUL.md; done",
+    );
+    let container = Container::launch(&["-v", &volume.at_home()], &["sleep", "infinity"]);
+    let start = Instant::now();
+    until("the boot pass is over", 120, || container.logs().contains("reconcile: done"));
+    eprintln!("the pass was over after {:?}", start.elapsed());
+    until("the first one is up", 60, || container.state("a-first") == "up");
+    let logs = container.logs();
+    let failed =
+        logs.lines().filter(|line| line.starts_with("reconcile: profile=") && line.contains(" action=failed")).count();
+    let slots = slots_of(&container);
+    assert_eq!(slots + failed, 1002, "{slots} slots");
+    assert!((490..=500).contains(&slots), "{slots}");
+    assert!(logs.contains("1000"), "nothing says what the limit is");
+    // Nobody else is harmed: those that have one can be used, and one that goes makes room for one that comes.
+    container.exec(&["hermes-svc-restart", "-w", "a-first"]).code(0);
+    container.sh_as_hermes("rm -r /opt/data/profiles/p0001 /opt/data/profiles/p0002").code(0);
+    until("there is room", 60, || {
+        container.sh("[ ! -e /run/service/gateway-p0001 ] && [ ! -e /run/service/gateway-p0002 ]").code == 0
+    });
+    // Which two of those that wait get it is the watcher's to say.
+    until("two others have it", 300, || slots_of(&container) == slots);
+    // One service too many by a moment, which s6-svscan would not get over by itself.
+    let lost = || container.exec(&["hermes-svc-status"]).out.contains("not-supervised");
+    until("every slot is supervised", 90, || !lost());
+    let took = container.stop(GRACE);
+    assert!(took < Duration::from_secs(85), "{took:?}");
+    docker(&["kill", &container.name]);
+}
