@@ -51,8 +51,9 @@ pub fn order(site: &Site, profile: &Profile) -> Result<Begun> {
     // U takes `down` away, which only a stop brings back: that tells a stop meanwhile from an old intent that the gateway
     // writes at its end (A14).
     s6::svc("-Ud", &slot)?;
-    // Until it shows, a gateway that came of a crash just now looks like one that somebody else has restarted.
-    let taken = site.taken(&slot, "want it down", |s| !s.wanted_up);
+    // Until it shows, a gateway that came of a crash just now looks like one that somebody else has restarted, and one that
+    // still drains like one that was stopped once more.
+    let taken = site.taken(&slot, "want it down", |s| !s.wanted_up && s.normally_up);
     drop(guard);
     taken.map(|_| Begun::Stopping(before.pid)).map_err(|error| leave(site, profile, &error))
 }

@@ -58,10 +58,13 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
                 );
                 format!("hermes-svc-stop -w {profile}")
             }
+            Doing::Down if status.has_note("between-tries") => {
+                because("it has ended, and s6-supervise starts it again in a moment".to_string());
+                because(format!("its log may tell why: {}", tail::hint(home, profile)));
+                format!("hermes-svc-status -F {profile}")
+            }
             Doing::Down if status.intent.starts() => {
-                because(
-                    "somebody took it down without recording it (s6-svc -d, hermes-svc-stop -k), or it is between two tries".to_string(),
-                );
+                because("somebody took it down without recording it (s6-svc -d, hermes-svc-stop -k)".to_string());
                 because(format!("its log may tell why: {}", tail::hint(home, profile)));
                 format!("hermes-svc-start -W {profile}")
             }

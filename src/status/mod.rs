@@ -163,6 +163,9 @@ pub fn look(home: &Home, scandir: &Scandir, profile: &Profile) -> Result<Status>
         }
         _ => Doing::Down,
     };
+    if doing == Doing::Down && stat.is_some_and(|s| s.wanted_up) {
+        notes.push("between-tries".to_string());
+    }
     if !exists {
         notes.push("no-profile".to_string());
     }

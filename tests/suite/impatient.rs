@@ -106,12 +106,12 @@ fn one_that_drains_for_long_does_not_keep_the_others_down() {
 #[test]
 fn start_waits_for_the_new_gateway_while_the_old_one_still_drains() {
     let tree = Tree::up();
-    let coder = ready(&tree, &[("coder", "drain_ms=1500\n")]).remove(0);
+    let coder = ready(&tree, &[("coder", "drain_ms=2500\n")]).remove(0);
     for wait in ["-W", "-w"] {
         let old = tree.wait_up("coder");
         tree.tool("hermes-svc-stop").arg("coder").run().is(0, "profile=coder action=stopped\n", "");
         drains(&coder);
-        start(&tree, &["-t", "100", wait, "coder"]).fails(99, "timed out after 100 ms waiting for coder: *; see *");
+        start(&tree, &["-t", "500", wait, "coder"]).fails(99, "timed out after 500 ms waiting for coder: *; see *");
         start(&tree, &[wait, "coder"]).is(0, "profile=coder action=unchanged\n", "");
         assert_ne!(tree.gateway("coder"), Some(old), "{wait}");
         is_another(&tree, &coder, old);

@@ -395,6 +395,35 @@ fn the_next_command_is_right_for_each_kind_of_trouble() {
 }
 
 #[test]
+fn a_gateway_that_dies_and_is_started_again_is_not_one_that_somebody_took_down() {
+    let tree = Tree::up();
+    tree.profile("coder").intent("running");
+    tree.tool("hermes-reconcile-one").arg("coder").run();
+    let pid = tree.wait_up("coder");
+    tree.profile("coder").stand_in("printf 'I am ill\\n' >&2\nexit 3\n");
+    kill(pid, Signal::KILL);
+    let supervisor = tree.supervisor(&tree.slot("coder")).expect("a supervisor");
+    // For a second it waits; stopped, it waits for longer.
+    wait_until("the pause between two tries", || {
+        kill(supervisor, Signal::STOP);
+        let ill =
+            tree.svstat("coder", "up,wantedup,exitcode") == Some(["false", "true", "3"].map(String::from).to_vec());
+        ill || {
+            kill(supervisor, Signal::CONT);
+            false
+        }
+    });
+    assert_eq!(state_and_note(&tree, "coder"), ("down".into(), "between-tries,wanted-but-down".into()));
+    tree.tool("hermes-svc-status").args(["-x", "coder"]).run().is(
+        0,
+        "Manager: *\ncoder is down, and its intent is running\n  because it has ended, and s6-supervise starts it again in a moment\n  \
+         because its log may tell why: see *, which ends in \"* I am ill\"\n  next: hermes-svc-status -F coder\n",
+        "",
+    );
+    kill(supervisor, Signal::CONT);
+}
+
+#[test]
 fn what_the_agent_wrote_reaches_no_terminal_raw() {
     let tree = Tree::up();
     let evil = r#"{"desired_state":"\u001b[2Jrunning","gateway_state":"\u202eup","port":"\u001b"}"#;
