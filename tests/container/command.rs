@@ -59,6 +59,8 @@ fn the_containers_variables_reach_the_command_and_the_gateways_to_the_last_byte(
     let options = ["-e", "T_EMPTY=", "-e", "T_LINES= two\n\n", "-e", "T_TAB=\t"];
     let container = Container::start(&options, &["sh", "-c", "echo $$ >/tmp/command; while :; do sleep 1; done"]);
     container.exec(&["hermes-svc-start", "-w", "default"]).code(0);
+    // After the boot pass come the services, and the command after them.
+    until("the command runs", 60, || container.exec(&["test", "-s", "/tmp/command"]).code == 0);
     let command = container.exec(&["cat", "/tmp/command"]).ok();
     for pid in [command, container.status("default", "pid").to_string()] {
         let environ = format!("tr '\\0' '~' </proc/{pid}/environ | tr '~\\n\\t' '\\n^>' | grep ^T_ | sort");
