@@ -111,7 +111,8 @@ help:
 	@echo 'make test         lint, and the suite with the s6 that is installed'
 	@echo 'make test-matrix  the suite with s6 2.11, 2.13 and 2.15'
 	@echo 'make image        hermes-s6, the container image; S6_LAYER= chooses its s6'
-	@echo 'make test-container  build the image and boot it, with the engine that is here'
+	@echo 'make test-container  build the image and boot it, with the engine that is here;'
+	@echo '                  MODE=open does so with HERMES_OPEN_SCANDIR=1'
 	@echo 'make bench        speed and size, side by side with their peers'
 	@echo 'make clean        remove what was built, and .cache'
 	@echo

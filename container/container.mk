@@ -4,6 +4,8 @@ IMAGE = hermes-s6
 TEST_IMAGE = hermes-s6:test
 # The suite's containers mostly wait.
 CONTAINER_JOBS = 4
+# sealed, or open: every container is started with HERMES_OPEN_SCANDIR=1
+MODE = sealed
 
 .PHONY: image test-container lint-container
 
@@ -19,7 +21,7 @@ test-container: lint-container
 	  exit 0; \
 	fi; \
 	S6_LAYER=$(or $(S6_LAYER),stand-in) container/build-image $(TEST_IMAGE) && \
-	HERMES_S6_IMAGE=$(TEST_IMAGE) container/run-suite $(CONTAINER_JOBS)
+	HERMES_S6_IMAGE=$(TEST_IMAGE) MODE=$(MODE) container/run-suite $(CONTAINER_JOBS)
 
 lint-container:
 	scripts/install-deps image

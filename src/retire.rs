@@ -8,11 +8,16 @@ use crate::s6;
 use crate::scandir::{Listening, Scandir, ScandirLock};
 use crate::slot::hidden_name;
 use crate::supervise::{self, Changes};
+use rustix::process::geteuid;
 use std::path::{Path, PathBuf};
 
 /// A supervisor that has not let go of a retired directory by itself after this long gets told again, harder: a logger
 /// retired while it was being started stays behind otherwise (s6-facts, 4: tried).
 const ALONE_MS: u64 = 1000;
+
+/// A slot that s6-svscan has not begun to supervise has this long until it does: a thousand of them take it seconds. Taken
+/// away before, it would stay in s6-svscan's own list, and count there, until a scan gets as far as its end.
+const UNSEEN_MS: u64 = 30_000;
 
 /// After this long a logger that still ignores the end of its input is killed.
 const STUBBORN_MS: u64 = 5000;
@@ -28,8 +33,9 @@ pub struct Retired {
 ///
 /// # Errors
 /// 99 if it outlived the deadline.
-pub fn bring_down(slot: &Path, deadline: Deadline) -> Result<()> {
-    let settle = deadline.or_after_ms(ALONE_MS);
+fn bring_down(scandir: &Scandir, slot: &Path, deadline: Deadline) -> Result<()> {
+    let unseen = !slot.join("supervise/lock").exists() && scandir.listening() == Listening::Yes;
+    let settle = deadline.or_after_ms(if unseen { UNSEEN_MS } else { ALONE_MS });
     let changes = Changes::watch([slot])?.and_locks();
     let usable = changes.until(settle, "s6-supervise", || Ok(supervise::is_usable(slot).then_some(())));
     if usable.is_err() && !supervise::is_held(slot) {
@@ -121,7 +127,7 @@ impl Retired {
 /// # Errors
 /// 99 if the gateway or a supervisor outlived the deadline; the slot is out of sight all the same.
 pub fn retire(scandir: &Scandir, profile: &Profile, deadline: Deadline, log: &dyn Log) -> Result<()> {
-    let down = bring_down(&scandir.slot(profile), deadline);
+    let down = bring_down(scandir, &scandir.slot(profile), deadline);
     // Out of sight in any case, so that the name is free: the lock is never held for long.
     let lock = scandir.lock(Deadline::after_ms(STUBBORN_MS))?;
     let retired = hide(scandir, &lock, profile)?;
@@ -171,9 +177,13 @@ pub fn sweep(scandir: &Scandir, _lock: &ScandirLock, log: &dyn Log) -> Result<()
 /// Delete a directory that nobody supervises. Another run may be deleting it as well; what cannot be deleted is out of
 /// sight, and a warning (B11).
 fn delete(path: &Path, log: &dyn Log) {
-    if let Err(e) = std::fs::remove_dir_all(path)
-        && e.kind() != std::io::ErrorKind::NotFound
-    {
-        log.warning(&Error::system("remove", path.display(), e).text);
+    let Err(e) = std::fs::remove_dir_all(path) else { return };
+    match e.kind() {
+        std::io::ErrorKind::NotFound => {}
+        // An open scandir's owner may retire what root has made; root's next run, the watcher's, deletes it.
+        std::io::ErrorKind::PermissionDenied if !geteuid().is_root() => {
+            log.info(&format!("{} is left for root to remove", path.display()));
+        }
+        _ => log.warning(&Error::system("remove", path.display(), e).text),
     }
 }

@@ -56,8 +56,10 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
     if scandir.listening() == Listening::Yes
         && let Err(error) = pass.wait(std::slice::from_ref(&line))
     {
-        // One service too many, and s6-svscan would look at nothing new as long as it is there.
-        if !supervise::any_held(&scandir.slot(&profile)) {
+        // One service too many, and s6-svscan would look at nothing new as long as it is there. Not one that was there
+        // before: s6-svscan may just be busy with it.
+        let ours = matches!(line.action, Action::Registered | Action::Started);
+        if ours && !supervise::any_held(&scandir.slot(&profile)) {
             register::take_back(&scandir, &profile, &log);
         }
         return Err(error.into());

@@ -63,6 +63,11 @@ pub fn open() -> bool {
     std::env::var_os("HERMES_S6_TEST_OPEN").is_some()
 }
 
+/// The option that makes it so.
+fn mode() -> &'static [&'static str] {
+    if open() { &["-e", "HERMES_OPEN_SCANDIR=1"] } else { &[] }
+}
+
 /// Everything of one run of the suite carries it, so that what is left after an interrupt can be found.
 pub fn label() -> String {
     format!("hermes-s6.test={}", std::env::var("HERMES_S6_TEST_RUN").unwrap_or_else(|_| String::from("0")))
@@ -88,6 +93,7 @@ pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
 pub fn once(options: &[&str], command: &[&str]) -> Ran {
     let (label, image) = (label(), image());
     let mut arguments = vec!["run", "--rm", "--label", &label];
+    arguments.extend(mode());
     arguments.extend(options);
     arguments.push(&image);
     arguments.extend(command);
@@ -173,9 +179,7 @@ impl Container {
     pub fn launch(options: &[&str], command: &[&str]) -> Self {
         let (name, label, image) = (unique("container"), label(), image());
         let mut arguments = vec!["run", "-d", "--name", &name, "--label", &label];
-        if open() {
-            arguments.extend(["-e", "HERMES_OPEN_SCANDIR=1"]);
-        }
+        arguments.extend(mode());
         arguments.extend(options);
         arguments.push(&image);
         arguments.extend(command);

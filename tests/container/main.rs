@@ -16,6 +16,10 @@ mod command;
 mod image;
 /// compose.yaml and deploy/, against their schemas.
 mod manifests;
+/// The way back: the scandir is the account's.
+mod open_scandir;
+/// Profiles that come, go and change their names while the container runs.
+mod profiles;
 /// Set-ups that cannot work, and what is said of them.
 mod refusals;
 /// Restarts, and what comes back.

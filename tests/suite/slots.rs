@@ -630,6 +630,20 @@ fn a_supervisor_that_has_ended_counts_until_s6_svscan_has_noticed() {
 }
 
 #[test]
+fn a_slot_that_s6_svscan_has_yet_to_find_is_not_taken_from_under_its_hands() {
+    let tree = Tree::up();
+    tree.profile("coder");
+    kill(tree.svscan_pid(), Signal::STOP);
+    tree.tool("hermes-reconcile-all").run().is(0, "*\n*\n*\n", "");
+    let unregister = tree.tool("hermes-svc-unregister").arg("coder").start();
+    std::thread::sleep(std::time::Duration::from_millis(2000));
+    assert!(unregister.is_running() && tree.slot("coder").exists());
+    kill(tree.svscan_pid(), Signal::CONT);
+    unregister.wait().is(0, "profile=coder action=unregistered\n", "");
+    assert_eq!((tree.slots(), tree.leftovers()), (vec!["default".to_string()], vec![]));
+}
+
+#[test]
 fn an_entry_that_stops_every_scan_is_named() {
     let tree = Tree::up();
     tree.profile("coder");
