@@ -152,7 +152,7 @@ impl Scandir {
     /// How many supervisors s6-svscan has, and how many of them have ended without its having taken note yet. Each is
     /// looked at, so where there is room for all of its children, whatever they are, nobody looks.
     pub(crate) fn supervisors(&self, room: usize) -> (usize, usize) {
-        let Some(svscan) = supervise::writer(&self.path.join(".s6-svscan/lock")) else { return (0, 0) };
+        let Ok(Some(svscan)) = supervise::writer(&self.path.join(".s6-svscan/lock")) else { return (0, 0) };
         let children = std::fs::read_to_string(format!("/proc/{svscan}/task/{svscan}/children")).unwrap_or_default();
         let mut children: Vec<i32> = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect();
         if children.len() <= room {
@@ -281,13 +281,22 @@ impl Scandir {
         }
     }
 
+    /// What the entry is, where the file system does not say so by itself.
+    fn kind(&self, name: &[u8], said: FileType) -> FileType {
+        match said {
+            FileType::Unknown => rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_or(said, |stat| FileType::from_raw_mode(stat.st_mode)),
+            said => said,
+        }
+    }
+
     fn each(&self, mut look: impl FnMut(&[u8], FileType)) -> Result<()> {
         let unreadable = |e| Error::system("read", self.path.display(), e);
         for entry in rustix::fs::Dir::read_from(&self.dir).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                look(name, entry.file_type());
+                look(name, self.kind(name, entry.file_type()));
             }
         }
         Ok(())
@@ -312,7 +321,8 @@ impl Drop for ScandirLock<'_> {
 /// The profile in `.gateway-NAME.XXXXXX`.
 fn of_hidden(name: &[u8]) -> Option<Profile> {
     let (slot, suffix) = name.strip_prefix(b".")?.split_at_checked(name.len().checked_sub(8)?)?;
-    if suffix.first() == Some(&b'.') { Profile::of_slot(slot) } else { None }
+    let ours = suffix.first() == Some(&b'.') && suffix[1..].iter().all(u8::is_ascii_alphanumeric);
+    if ours { Profile::of_slot(slot) } else { None }
 }
 
 #[cfg(test)]
@@ -326,6 +336,7 @@ mod tests {
             &b".gateway-coder"[..],
             b".s6-svscan",
             b".gateway-coder.tmp",
+            b".gateway-coder.abc\xff34",
             b".gateway-.abc234",
             b".x",
             b".",

@@ -26,7 +26,7 @@ pub fn await_slot(scandir: &Scandir, profile: &Profile, deadline: Deadline) -> R
     let made = || Ok((scandir.has_slot(profile) && supervise::is_usable(&slot)).then_some(()));
     changes
         .until(deadline.or_after_ms(WATCHER_MS), "its slot", made)
-        .map_err(|_| Error::new(Exit::WrongState, format!("{profile}: no slot yet: is hermes-profile-watch up?")))
+        .map_err(|error| in_vain(error, format!("{profile}: no slot yet: is hermes-profile-watch up?")))
 }
 
 /// Wait until the watcher has taken away the slot of a profile that is gone, its gateway drained first.
@@ -40,13 +40,15 @@ pub fn await_no_slot(scandir: &Scandir, profile: &Profile, deadline: Deadline) -
         let draining = s6::svstat(&slot)?.is_some_and(|s| s.up && !s.wanted_up);
         Ok((draining || !scandir.has_slot(profile)).then_some(()))
     };
-    changes.until(deadline.or_after_ms(WATCHER_MS), "its slot to go", begun).map_err(|_| {
+    changes.until(deadline.or_after_ms(WATCHER_MS), "its slot to go", begun).map_err(|error| {
         let sealed = format!("{} is not ours to write", scandir.path.display());
-        Error::new(
-            Exit::WrongState,
-            format!("{profile}: its slot is still there: is hermes-profile-watch up? ({sealed})"),
-        )
+        in_vain(error, format!("{profile}: its slot is still there: is hermes-profile-watch up? ({sealed})"))
     })?;
     let what = format!("the gateway of {profile} to end: it is still draining");
     changes.until(deadline, what, || Ok((!scandir.has_slot(profile)).then_some(())))
+}
+
+/// A wait that ended in vain is the watcher's doing; another error is what it is.
+fn in_vain(error: Error, text: String) -> Error {
+    if error.exit == Exit::TimedOut { Error::new(Exit::WrongState, text) } else { error }
 }

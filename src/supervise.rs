@@ -12,17 +12,21 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Does an s6-supervise hold this service directory? Asked as a *read* lock: a mere reader of `supervise/lock` must not
-/// pass for a supervisor (s6-facts, 4: tried).
+/// pass for a supervisor (s6-facts, 4: tried). Where that cannot be told (no descriptor left, say) it counts as held: who
+/// asks may be about to delete.
 pub fn is_held(service: &Path) -> bool {
-    writer(&service.join("supervise/lock")).is_some()
+    match writer(&service.join("supervise/lock")) {
+        Ok(writer) => writer.is_some(),
+        Err(errno) => !matches!(errno, Errno::NOENT | Errno::NOTDIR),
+    }
 }
 
 /// Who has the write lock on this file: a pid, 0 if it has none here.
-pub(crate) fn writer(lock: &Path) -> Option<i32> {
+pub(crate) fn writer(lock: &Path) -> rustix::io::Result<Option<i32>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let lock = rustix::fs::open(lock, flags, Mode::empty()).ok()?;
-    let held = fcntl_getlk(&lock, &Flock::from(FlockType::ReadLock)).ok()??;
-    Some(held.pid.map_or(0, |pid| pid.as_raw_nonzero().get()))
+    let lock = rustix::fs::open(lock, flags, Mode::empty())?;
+    let held = fcntl_getlk(&lock, &Flock::from(FlockType::ReadLock))?;
+    Ok(held.map(|held| held.pid.map_or(0, |pid| pid.as_raw_nonzero().get())))
 }
 
 /// The service and, if it has one, its logger: the directories that each have a supervisor of their own.

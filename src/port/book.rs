@@ -250,6 +250,11 @@ impl<'a> Book<'a> {
         self.record.ports.contains_key(profile)
     }
 
+    /// Is this profile's port on record, or pinned?
+    pub fn knows(&self, profile: &Profile) -> bool {
+        self.has(profile) || self.pins.of(profile).is_some()
+    }
+
     /// Why this profile has no port, for an error or a warning; `None` if it has one.
     pub fn why_not(&self, profile: &Profile, assignment: &Assignment) -> Option<Error> {
         match assignment {

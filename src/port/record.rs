@@ -76,10 +76,14 @@ impl Record {
         entries.extend(self.ports.iter().map(|(profile, port)| (profile.to_string(), Value::from(*port))));
         let mut bytes = serde_json::to_vec(&entries)?;
         bytes.push(b'\n');
-        if self.broken.is_some() {
-            beneath::set_aside(home, FILE)?;
-        }
-        beneath::replace(home, FILE, &bytes, Mode::from_raw_mode(0o644))
+        // Only when the new one is on disk: on a full volume the broken one stays where it is.
+        let aside = || {
+            if self.broken.is_some() {
+                beneath::set_aside(home, FILE)?;
+            }
+            Ok(true)
+        };
+        beneath::replace_if(home, FILE, &bytes, Mode::from_raw_mode(0o644), aside).map(drop)
     }
 }
 

@@ -166,13 +166,24 @@ impl<'a> Pass<'a> {
         let patience = self.deadline.or_after_ms(1000);
         let book = port::Range::from_option(None)
             .and_then(|range| port::Book::open_for(self.home, all, range, patience, self.log));
-        let mut book = match book {
-            Ok(book) => book,
-            Err(error) => return self.log.warning(&error.text),
+        let (mut book, locked) = match book {
+            Ok(book) => (book, true),
+            Err(error) => {
+                self.log.warning(&error.text);
+                // While somebody holds the lock, what is on record can be told, and nothing given.
+                let range = port::Range::from_option(None);
+                match range.and_then(|range| port::Book::peek(self.home, range, self.log)) {
+                    Ok(book) if error.exit == Exit::TimedOut => (book, false),
+                    _ => return,
+                }
+            }
         };
         // The new name of one that is gone may not be among those that we were asked about.
         self.follow_renames(&mut book, if gone.is_empty() { profiles } else { all });
         for profile in profiles {
+            if !locked && !book.knows(profile) {
+                continue;
+            }
             match book.assign(profile) {
                 Ok(assignment) => drop(self.ports.insert(profile.clone(), assignment)),
                 Err(error) => self.log.warning(&error.text),

@@ -87,9 +87,14 @@ fn locks_that_are_never_let_go_delay_each_command_by_seconds() {
     for n in 0..30 {
         files.push(runs(&ground.tree, &format!("bad{n}")).dir.join(".hermes-s6.intent.lock"));
     }
+    let ports = ground.tree.home().join("gateway_ports.json");
+    fs::write(&ports, r#"{"coder":9777}"#).expect("ports");
+    ground.give(&ports);
     let held = perl(&ground, LOCK, &files.iter().map(|f| f.as_path()).collect::<Vec<_>>());
     let ran = soon(&ground, ground.tree.tool("hermes-reconcile-all").arg("-w"));
-    assert!(ran.stdout.contains("profile=coder prior_state=running action=started port=none"), "{ran}");
+    // What is on record is told all the same.
+    assert!(ran.stdout.contains("profile=coder prior_state=running action=started port=9777 "), "{ran}");
+    assert!(ran.stdout.contains("profile=bad0 prior_state=running action=started port=none "), "{ran}");
     for line in ["hermes-svc-stop -a -k", "hermes-svc-start -a", "hermes-svc-stop -a"] {
         let mut words = line.split(' ');
         let ran = soon(&ground, ground.tree.tool(words.next().expect("a tool")).args(words));

@@ -1,5 +1,9 @@
 //! Publishing one profile's slot, and making sure that s6-supervise holds it.
 
+mod one;
+
+pub use one::{Registered, Registration};
+
 use crate::cli::Deadline;
 use crate::exit::{Error, Exit, Result};
 use crate::message::Log;
