@@ -53,16 +53,16 @@ fn run(args: &mut Args) -> Result<Exit, Stop> {
     let log = args.log();
     let mut pass = Pass::new(&home, &scandir, &template, dry_run, Deadline::after_ms(ms), &log)?;
     let line = pass.single(&profile)?;
-    if scandir.listening() == Listening::Yes {
-        if let Err(error) = pass.wait(std::slice::from_ref(&line)) {
-            // One service too many, and s6-svscan would look at nothing new as long as it is there. Not one that was there
-            // before: s6-svscan may just be busy with it.
-            let ours = matches!(line.action, Action::Registered | Action::Started);
-            if ours && !supervise::any_held(&scandir.slot(&profile)) {
-                register::take_back(&scandir, &profile, &log);
-            }
-            return Err(error.into());
+    if scandir.listening() == Listening::Yes
+        && let Err(error) = pass.wait(std::slice::from_ref(&line))
+    {
+        // One service too many, and s6-svscan would look at nothing new as long as it is there. Not one that was there
+        // before: s6-svscan may just be busy with it.
+        let ours = matches!(line.action, Action::Registered | Action::Started);
+        if ours && !supervise::any_held(&scandir.slot(&profile)) {
+            register::take_back(&scandir, &profile, &log);
         }
+        return Err(error.into());
     }
     output.record("reconcile: ", &line.record(dry_run))?;
     Ok(match (line.action, line.note) {

@@ -44,7 +44,7 @@ fn ports_that_cannot_be_read_hide_no_gateway() {
     tree.tool("hermes-reconcile-all").run();
     tree.wait_up("coder");
     let ports = tree.home().join("gateway_ports.json");
-    fs::set_permissions(&ports, fs::Permissions::from_mode(0)).expect("mode");
+    fs::set_permissions(&ports, fs::Permissions::from_mode(0o000)).expect("mode");
     assert_eq!(state_and_note(&tree, "coder"), ("up".to_string(), "unreadable-ports".to_string()));
     tree.tool("hermes-svc-status").arg("-c").run().is(0, "", "");
 }
