@@ -438,6 +438,10 @@ fn on_a_read_only_or_full_volume_a_port_that_cannot_be_recorded_is_not_promised(
     let ran = ran.is(0, "111\n**", "hermes-svc-register: fatal: *: No space left on device\n");
     let left: Vec<&str> = ran.lines()[1..].iter().copied().filter(|n| !n.ends_with(".lock")).collect();
     assert_eq!(left, ["fill", "profiles"], "no half a file");
+    // A broken record stays where it is as long as there is no room for a sound one.
+    let setup = format!("{setup}; echo broken >$HERMES_HOME/gateway_ports.json");
+    let ran = tree.on_full_volume(&setup, "hermes-svc-register writer; cat $HERMES_HOME/gateway_ports.json");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "broken\n"), "{ran}");
     assert_eq!((tree.slots(), tree.leftovers()), (vec![], vec![]));
 }
 
