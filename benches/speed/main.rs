@@ -3,7 +3,7 @@
 //!
 //! Whole processes, as `make build` makes them, one after the other in turn, so that a busy machine hits all alike. Medians;
 //! a ratio is the median of the ratios within each turn. `cargo bench -- reconcile` runs one part of
-//! `reconcile`, `look`, `register`, `memory`.
+//! `reconcile`, `look`, `register`, `watch`, `memory`.
 #![forbid(unsafe_code)]
 
 mod look;
@@ -13,6 +13,7 @@ mod place;
 mod programs;
 mod reconcile;
 mod register;
+mod watch;
 
 use programs::Programs;
 use std::process::ExitCode;
@@ -25,8 +26,13 @@ type Part = fn(&Programs) -> Result<()>;
 fn main() -> ExitCode {
     // cargo itself adds --bench.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, Part); 4] =
-        [("reconcile", reconcile::run), ("look", look::run), ("register", register::run), ("memory", memory::run)];
+    let parts: [(&str, Part); 5] = [
+        ("reconcile", reconcile::run),
+        ("look", look::run),
+        ("register", register::run),
+        ("watch", watch::run),
+        ("memory", memory::run),
+    ];
     let run = || {
         let programs = Programs::build()?;
         for (name, part) in parts {
