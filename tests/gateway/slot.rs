@@ -101,7 +101,7 @@ fn default_is_run_without_p() {
     let slot = ground.slot("default");
     ground.svscan();
     until_svstat(&slot, STATE, "true true true true");
-    assert!(ground.log("default").contains("hermes gateway run --replace\n"), "{}", ground.log("default"));
+    until("its line", || ground.log("default").contains("hermes gateway run --replace\n").then_some(()));
 }
 
 #[test]
