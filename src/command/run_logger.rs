@@ -3,7 +3,7 @@
 
 use crate::beneath;
 use crate::cli::{self, Args, Deadline, Item, Stop, Tool};
-use crate::exit::{Error, Exit, Result};
+use crate::exit::{Error, Exit, Result, cause_text};
 use crate::gateway::chain;
 use crate::gateway::passage::{self, End};
 use crate::gateway::place::{Place, Wishes};
@@ -113,11 +113,10 @@ fn directory(place: &Place, profile: &Profile) -> Result<(PathBuf, OwnedFd)> {
         }
         rustix::fs::accessat(&dir, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
             .map_err(|e| Error::system("write in", path.display(), e))?;
-        // s6-log dies of these, again and again, where they are anything else.
-        for name in ["current", "previous", "state"] {
-            if !is_file_or_absent(&dir, name) {
-                let text = format!("unable to write {}/{name}: it is not a regular file", path.display());
-                return Err(Error::new(Exit::System, text));
+        // s6-log dies of these, again and again, and then the gateway blocks on a full pipe.
+        for name in ["current", "previous", "processed", "state", "lock"] {
+            if let Some(wrong) = obstacle(&dir, name) {
+                return Err(Error::new(Exit::System, format!("unable to write {}/{name}: {wrong}", path.display())));
             }
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
@@ -127,9 +126,18 @@ fn directory(place: &Place, profile: &Profile) -> Result<(PathBuf, OwnedFd)> {
     })
 }
 
-fn is_file_or_absent(dir: &OwnedFd, name: &str) -> bool {
-    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
-        Err(errno) => errno == Errno::NOENT,
+/// What keeps s6-log from taking over a file of this name. Two of them it gives other modes, which only
+/// the owner can.
+fn obstacle(dir: &OwnedFd, name: &str) -> Option<String> {
+    let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return None,
+        Err(errno) => return Some(cause_text(&errno.into())),
+    };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Some("it is not a regular file".to_string());
     }
+    let euid = rustix::process::geteuid();
+    let ours = euid.is_root() || stat.st_uid == euid.as_raw() || !matches!(name, "current" | "previous");
+    (!ours).then(|| format!("it belongs to uid {}: hermes-fix-attrs gives it back", stat.st_uid))
 }

@@ -9,6 +9,8 @@ use std::rc::Rc;
 
 /// How deep a document may nest.
 const DEPTH: usize = 64;
+/// How deep with what its aliases stand for: nodes are dropped one within the other, on one stack.
+const HEIGHT: usize = 1024;
 /// How many entries `<<` may copy in all.
 const MERGED: usize = 100_000;
 
@@ -51,7 +53,8 @@ impl Value {
 /// # Errors
 /// Why PyYAML would refuse the text, or why we do.
 pub fn load(text: &str, wanted: &[&str]) -> Result<Value, String> {
-    let mut loader = Loader { events: Parser::new_from_str(text), wanted, anchors: HashMap::new(), merged: 0 };
+    let mut loader =
+        Loader { events: Parser::new_from_str(text), wanted, anchors: HashMap::new(), deepest: 0, merged: 0 };
     let mut root = None;
     loop {
         match loader.next()? {
@@ -72,7 +75,10 @@ pub fn load(text: &str, wanted: &[&str]) -> Result<Value, String> {
 struct Loader<'a> {
     events: Parser<'a, StrInput<'a>>,
     wanted: &'a [&'a str],
-    anchors: HashMap<usize, Rc<Value>>,
+    /// Nodes with an anchor, and how many levels are below each.
+    anchors: HashMap<usize, (Rc<Value>, usize)>,
+    /// The depth of the deepest level since the current node began, aliases included.
+    deepest: usize,
     merged: usize,
 }
 
@@ -90,10 +96,17 @@ impl<'a> Loader<'a> {
         if depth > DEPTH {
             return Err(format!("nested deeper than {DEPTH}"));
         }
+        let above = std::mem::replace(&mut self.deepest, depth);
         let (value, anchor) = match event {
             // An alias inside its own node has nothing behind it yet.
             Event::Alias(anchor) => {
-                return Ok(self.anchors.get(&anchor).cloned().unwrap_or_else(|| Rc::new(Value::Null)));
+                let found = self.anchors.get(&anchor).cloned();
+                let (value, height) = found.unwrap_or_else(|| (Rc::new(Value::Null), 0));
+                self.deepest = above.max(depth + height);
+                if self.deepest > HEIGHT {
+                    return Err(format!("nested deeper than {HEIGHT} by aliases"));
+                }
+                return Ok(value);
             }
             Event::Scalar(text, style, anchor, tag) => {
                 (resolve(&text, style == ScalarStyle::Plain, tag.as_deref())?, anchor)
@@ -110,8 +123,9 @@ impl<'a> Loader<'a> {
         };
         let value = Rc::new(value);
         if anchor != 0 {
-            self.anchors.insert(anchor, Rc::clone(&value));
+            self.anchors.insert(anchor, (Rc::clone(&value), self.deepest - depth));
         }
+        self.deepest = self.deepest.max(above);
         Ok(value)
     }
 
@@ -289,5 +303,16 @@ mod tests {
         let wide: String = (0..5000).map(|n| format!("k{n}: 1, ")).collect();
         let merges = "*x, ".repeat(5000);
         assert!(a(&format!("b: &x {{{wide}}}\na: {{<<: [{merges}]}}")).is_err());
+    }
+
+    #[test]
+    fn a_chain_of_aliases_does_not_exhaust_the_stack() {
+        let nest = |inner: &str| format!("{}{inner}{}", "[".repeat(60), "]".repeat(60));
+        let mut chain = format!("&a0 {}", nest("1"));
+        for n in 1..2000 {
+            chain += &format!(", &a{} {}", n % 2, nest(&format!("*a{}", (n + 1) % 2)));
+        }
+        assert!(chain.len() < 256 << 10);
+        assert!(a(&format!("a: [{chain}]")).is_err());
     }
 }

@@ -2,7 +2,7 @@ use crate::ground::{Ground, UID, ended, until};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Run the logger on these lines, with something to be ready on: code, stdout, stderr.
@@ -28,10 +28,21 @@ fn lines_go_into_the_home_with_a_time_and_on_to_the_container_without() {
     }
 }
 
+fn logs(ground: &Ground) -> PathBuf {
+    ground.home().join("logs/gateways/coder")
+}
+
+/// A file that a logger once left as root, in a directory that is the account's.
+fn of_root(ground: &Ground, name: &str) {
+    fs::create_dir_all(logs(ground)).unwrap();
+    chown(logs(ground), Some(UID), None).unwrap();
+    fs::write(logs(ground).join(name), "old\n").unwrap();
+}
+
 #[test]
 fn where_the_directory_is_of_no_use_no_line_is_lost() {
     type Spoil = fn(&Ground);
-    let cases: [(&str, Spoil); 5] = [
+    let cases: [(&str, Spoil); 9] = [
         ("unable to open HOME/logs: Too many levels of symbolic links", |ground| {
             fs::create_dir(ground.dir.join("elsewhere")).unwrap();
             symlink(ground.dir.join("elsewhere"), ground.home().join("logs")).unwrap();
@@ -46,6 +57,30 @@ fn where_the_directory_is_of_no_use_no_line_is_lost() {
             fs::create_dir_all(ground.home().join("logs/gateways/coder/current")).unwrap();
             chown(ground.home().join("logs/gateways/coder"), Some(UID), None).unwrap();
         }),
+        ("unable to write HOME/logs/gateways/coder/processed: it is not a regular file", |ground| {
+            fs::create_dir_all(logs(ground).join("processed")).unwrap();
+            chown(logs(ground), Some(UID), None).unwrap();
+        }),
+        ("unable to write HOME/logs/gateways/coder/lock: it is not a regular file", |ground| {
+            fs::create_dir_all(logs(ground)).unwrap();
+            let lock = logs(ground).join("lock");
+            assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+            for path in [logs(ground), lock] {
+                chown(path, Some(UID), None).unwrap();
+            }
+        }),
+        (
+            "unable to write HOME/logs/gateways/coder/current: it belongs to uid 0: hermes-fix-attrs gives it back",
+            |g| {
+                of_root(g, "current");
+            },
+        ),
+        (
+            "unable to write HOME/logs/gateways/coder/previous: it belongs to uid 0: hermes-fix-attrs gives it back",
+            |g| {
+                of_root(g, "previous");
+            },
+        ),
         ("unable to open HOME: Permission denied (for uid 54321)", |ground| {
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o300);
             fs::set_permissions(ground.home(), mode).unwrap();
