@@ -198,6 +198,11 @@ fn open(dir: &OwnedFd, shown: &str, log: &dyn Log) -> Result<Option<OwnedFd>> {
             log.warning(&format!("unable to write {shown}: the volume is read-only: going on without a lock"));
             return Ok(None);
         }
+        Err(errno @ (Errno::NOSPC | Errno::DQUOT)) => {
+            let why = crate::exit::cause_text(&errno.into());
+            log.warning(&format!("unable to write {shown}: {why}: going on without a lock"));
+            return Ok(None);
+        }
         Err(errno) => return Err(Error::system("open", shown, errno)),
     };
     let stat = rustix::fs::fstat(&file).map_err(|e| Error::system("read", shown, e))?;

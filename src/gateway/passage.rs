@@ -25,12 +25,13 @@ pub enum End {
 pub fn until_free(file: OwnedFd) -> Result<End> {
     let failed = |verb: &'static str, object: &'static str| move |e: Errno| Error::system(verb, object, e);
     let (free, thread_is_over) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed("create", "a pipe"))?;
-    std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().spawn(move || {
         while let Err(Errno::INTR) = rustix::fs::fcntl_lock(&file, FlockOperation::LockExclusive) {}
         // The lock goes with the descriptor: whom we execute takes it for itself.
         drop(file);
         drop(thread_is_over);
     });
+    thread.map_err(|e| Error::system("start", "a thread", e))?;
     let (stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
     let mut buffer = vec![0; 64 * 1024];
     let mut complete = true;

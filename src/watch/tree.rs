@@ -234,10 +234,9 @@ impl<'a> Tree<'a> {
         }
         let (same, old_watch, was_real) =
             before.map_or((false, None, false), |(old, watch, real)| (old == identity, watch, real));
-        let watch = match old_watch.filter(|_| same) {
-            Some(watch) => Some(watch),
-            None => self.watch(&fd, COME_AND_GO),
-        };
+        // Also where there is one: the word that it is dead may have been lost, and a directory made since may have the
+        // inode of the old one.
+        let watch = self.watch(&fd, COME_AND_GO).or(old_watch.filter(|_| same));
         if old_watch != watch {
             self.unwatch(old_watch.filter(|wd| self.names.get(wd) == Some(&profile)));
         }
@@ -273,8 +272,9 @@ impl<'a> Tree<'a> {
             Ok(watch) => Some(watch),
             Err(errno) => {
                 // EACCES is the volume's business, and ENOENT that of a machine without /proc.
-                self.unwatched = errno != Errno::ACCESS;
-                if self.unwatched && !std::mem::replace(&mut self.said.unwatched, true) {
+                let needed = errno != Errno::ACCESS;
+                self.unwatched |= needed;
+                if needed && !std::mem::replace(&mut self.said.unwatched, true) {
                     let cause = match errno {
                         Errno::NOSPC => "fs.inotify.max_user_watches is too low".to_string(),
                         errno => cause_text(&errno.into()),

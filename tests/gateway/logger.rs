@@ -7,8 +7,12 @@ use std::process::{Child, Command, Stdio};
 
 /// Run the logger on these lines, with something to be ready on: code, stdout, stderr.
 fn log(ground: &Ground, arguments: &[&str], lines: &str) -> (i32, String, String) {
+    log_through(ground, env!("CARGO_BIN_EXE_hermes-run-logger"), arguments, lines)
+}
+
+fn log_through(ground: &Ground, program: &str, arguments: &[&str], lines: &str) -> (i32, String, String) {
     let mut command: Command = ground.command("sh");
-    command.args(["-c", "exec \"$0\" \"$@\" 3>ready", env!("CARGO_BIN_EXE_hermes-run-logger")]).args(arguments);
+    command.args(["-c", "exec \"$0\" \"$@\" 3>ready", program]).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
@@ -151,6 +155,24 @@ fn lines_that_end_while_another_container_writes_the_log_end_the_logger() {
     drop(other.stdin.take());
     assert!(other.wait().unwrap().success());
     assert!(!ground.log("coder").contains("second"));
+}
+
+#[test]
+fn where_no_thread_can_be_had_no_line_is_lost() {
+    let ground = Ground::new();
+    // An account of its own: processes are counted by account.
+    chown(ground.home(), Some(UID + 7), None).unwrap();
+    log(&ground, &["coder"], "first\n");
+    let mut other = other_logger(&ground, &logs(&ground));
+    let arguments = ["--nproc=1", env!("CARGO_BIN_EXE_hermes-run-logger"), "coder"];
+    let (code, out, err) = log_through(&ground, "prlimit", &arguments, "one\n");
+    assert_eq!((code, out.as_str()), (0, "one\n"), "{err}");
+    assert!(
+        err.ends_with(": Resource temporarily unavailable: the log of coder goes to the container's log only\n"),
+        "{err}"
+    );
+    drop(other.stdin.take());
+    other.wait().unwrap();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use crate::ground::{GID, Ground, UID, is_locked, kill, lives, until};
+use crate::ground::{GID, Ground, UID, ended, is_locked, kill, lives, until};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -315,6 +315,23 @@ fn the_gateway_holds_the_lock_for_its_life_and_its_name_is_in_it() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     assert!(!is_locked(&ground, "coder"));
+}
+
+#[test]
+fn a_volume_without_room_for_the_lock_keeps_no_gateway_down() {
+    let ground = Ground::new();
+    let script = r#"mount -t tmpfs -o nr_inodes=4,mode=0755 none "$HERMES_HOME" || exit 97
+        mkdir -p "$HERMES_HOME/profiles/coder" && : >"$HERMES_HOME/profiles/coder/SOUL.md" || exit 98
+        chown -R "$1:$1" "$HERMES_HOME"
+        exec "$0" -P coder echo started"#;
+    let mut command = ground.command("unshare");
+    command.args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_hermes-run-gateway"), &UID.to_string()]);
+    let lock = ground.profile_dir("coder").join(".hermes-s6.gateway.lock");
+    let warning = format!(
+        "hermes-run-gateway: warning: unable to write {}: No space left on device: going on without a lock\n",
+        lock.display()
+    );
+    assert_eq!(ended(&command.output().unwrap()), (0, "started\n".to_string(), warning));
 }
 
 /// A second gateway of the profile: it says something on stderr, then waits.
