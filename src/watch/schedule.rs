@@ -91,6 +91,8 @@ impl Schedule {
     pub fn changed(&mut self, profile: Profile, change: Change, now: Instant) {
         let class = if change == Change::Gone { Class::Gone } else { Class::Here };
         if let Some(work) = self.names.get_mut(&profile) {
+            // What it failed at may be over.
+            work.failures = 0;
             if work.running {
                 work.again = Some(class);
                 return;
@@ -313,10 +315,14 @@ mod tests {
         }
         assert_eq!(taken(&mut s, t), ["coder"]);
         s.ended(&name("coder"), true, t);
-        s.changed(name("coder"), Change::Gone, t + ms(1));
+        s.changed(name("coder"), Change::Renewed, t + ms(1));
         assert_eq!(taken(&mut s, t + ms(100)), ["coder"]);
-        s.ended(&name("coder"), false, t + ms(101));
-        assert_eq!(s.wake(t + ms(101)), None);
+        // It is another profile now, whose failures have yet to come.
+        s.ended(&name("coder"), true, t + ms(101));
+        assert_eq!(s.wake(t + ms(101)), Some(t + ms(101) + RETRY));
+        assert_eq!(taken(&mut s, t + ms(101) + RETRY), ["coder"]);
+        s.ended(&name("coder"), false, t + ms(1102));
+        assert_eq!(s.wake(t + ms(1102)), None);
     }
 
     #[test]

@@ -157,7 +157,8 @@ fn swapped(what: &str, places: &[&str]) {
         let back = format!("cd /opt/data; [ ! -h {place} ] || {{ rm {place}; mv {place}.bad {place}; }}");
         siege.container.sh_as_hermes(&back).code(0);
     }
-    until("writer has its slot", 10, || siege.root("hermes-svc-list", &[]).out.contains("writer"));
+    // At the next rescan at the latest.
+    until("writer has its slot", 40, || siege.root("hermes-svc-list", &[]).out.contains("writer"));
     siege.root("hermes-svc-start", &["-w", "writer"]).code(0);
 }
 
