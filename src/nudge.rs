@@ -40,17 +40,17 @@ pub fn nudge(scandir: &Scandir, profile: &Profile, deadline: Deadline, log: &dyn
     slot::publish_idle(scandir, &lock, ENTRY, profile).map_err(|e| Error::system("publish", path.display(), e))?;
     drop(lock);
     log.info(&format!("s6-svscan has forgotten a supervisor of {profile}: reminding it"));
-    s6::svscanctl("-a", &scandir.path)?;
-    let seen = Changes::watch([path.as_path()])?.and_locks().until(
-        deadline.or_after_ms(SEEN_MS),
-        format!("s6-svscan to see {}", path.display()),
-        || Ok(supervise::is_held(&path).then_some(())),
-    );
-    let lock = scandir.lock(deadline)?;
+    let seen = s6::svscanctl("-a", &scandir.path).and_then(|()| Changes::watch([path.as_path()])).and_then(|changes| {
+        let what = format!("s6-svscan to see {}", path.display());
+        let held = || Ok(supervise::is_held(&path).then_some(()));
+        changes.and_locks().until(deadline.or_after_ms(SEEN_MS), what, held)
+    });
+    // It goes again whatever came of it, also when the time is up.
+    let lock = scandir.lock(Deadline::after_ms(SEEN_MS))?;
     let hidden = retire::hide_entry(scandir, &lock, ENTRY, profile);
     drop(lock);
-    retire::let_go(scandir)?;
+    let gone = retire::let_go(scandir);
     // One that another run has taken away meanwhile is that run's.
     hidden.map_or(Ok(()), |hidden| hidden.finish(deadline.or_after_ms(SEEN_MS), log))?;
-    seen
+    seen.and(gone)
 }
