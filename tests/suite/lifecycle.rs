@@ -296,7 +296,9 @@ fn stop_ends_the_orphan_of_a_killed_supervisor_too() {
     // After kill -9 of s6-supervise s6 says down while the old gateway still answers.
     let tree = running(&["coder"]);
     let pid = tree.wait_up("coder");
-    kill(tree.supervisor(&tree.slot("coder")).expect("supervisor"), Signal::KILL);
+    let supervisor = tree.supervisor(&tree.slot("coder")).expect("supervisor");
+    kill(supervisor, Signal::KILL);
+    wait_until("the supervisor to be gone", || start_time(supervisor).is_none());
     stop(&tree, &["-w", "-t", "20000", "coder"]).is(0, "profile=coder action=stopped\n", "");
     assert_eq!(start_time(pid), None);
     is_stopped(&tree, "coder");
