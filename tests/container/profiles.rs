@@ -94,7 +94,8 @@ fn removed_or_renamed_on_the_volume_a_profile_takes_its_slot_its_intent_and_its_
     // And the old name never comes back (B4, B5).
     container.exec(&["hermes-reconcile-all"]).code(0);
     container.sh("[ ! -e /opt/data/profiles/coder/SOUL.md ]").code(0);
-    container.sh_as_hermes("rm -r /opt/data/profiles/poet").code(0);
+    // Its gateway still writes there.
+    until("it is removed", 30, || container.sh_as_hermes("rm -rf /opt/data/profiles/poet").code == 0);
     until("its slot is gone", 90, || slots(&container) == "default\nsilent");
     nothing_is_left(&container, "poet");
 }
