@@ -408,16 +408,29 @@ fn told_twice_it_passes_the_word_on() {
 #[test]
 fn a_run_that_fails_is_reported_and_tried_again_unless_it_never_will_work() {
     let volume = Volume::new();
-    let script = r#"echo "$1" >>"$0"; test $1 != never || exit 100; mkdir "$0.once" 2>/dev/null && exit 111; exit 0"#;
-    let mut watch = Watch::start(&volume, &["-i", "0"], script);
-    volume.profile("never");
-    volume.profile("later");
-    watch.wait_for(&["later", "later", "never"]);
+    let gone = volume.home.join("profiles/gone");
+    // 100 of a profile that is there: only its directory was somewhere else for a moment.
+    let script = format!(
+        r#"echo "$1" >>"$0"
+        case $1 in
+            gone) test -e '{}' || exit 100 ;;
+            moved) mkdir "$0.moved" 2>/dev/null && exit 100 ;;
+            later) mkdir "$0.later" 2>/dev/null && exit 111 ;;
+        esac
+        exit 0"#,
+        gone.display()
+    );
+    let mut watch = Watch::start(&volume, &["-i", "0"], &script);
+    ["gone", "moved", "later"].iter().for_each(|name| drop(volume.profile(name)));
+    watch.wait_for(&["gone", "later", "later", "moved", "moved"]);
+    fs::remove_dir_all(&gone).unwrap();
+    let all = ["gone", "gone", "later", "later", "moved", "moved"];
+    watch.wait_for(&all);
     std::thread::sleep(Duration::from_millis(1200));
-    assert_eq!((watch.end(), watch.sorted()), (0, ["later", "later", "never"].map(str::to_string).to_vec()));
+    assert_eq!((watch.end(), watch.sorted()), (0, all.map(str::to_string).to_vec()));
     let mut stderr: Vec<String> = watch.stderr().lines().map(str::to_string).collect();
     stderr.sort();
-    let wanted = ["sh later exited 111", "sh never exited 100"];
+    let wanted = ["sh gone exited 100", "sh later exited 111", "sh moved exited 100"];
     assert_eq!(stderr, wanted.map(|w| format!("hermes-profile-watch: warning: {w}")));
 }
 

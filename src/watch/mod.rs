@@ -156,7 +156,8 @@ impl Watcher<'_> {
         }
     }
 
-    /// Say how it ended; is it worth another try?
+    /// Say how it ended; is it worth another try? 100 says that it will never work as asked: of a profile that is there, only
+    /// because its directory was somewhere else just then.
     fn report(&self, profile: &Profile, status: ExitStatus) -> bool {
         let shown = self.children.shown(profile);
         match (status.code(), status.signal()) {
@@ -164,8 +165,11 @@ impl Watcher<'_> {
             (Some(code), _) => self.log.warning(&format!("{shown} exited {code}")),
             (None, signal) => self.log.warning(&format!("{shown} was killed by signal {}", signal.unwrap_or(0))),
         }
-        // 100: it will never work as asked.
-        !matches!(status.code(), Some(code) if code == 0 || code == Exit::Usage as i32)
+        match status.code() {
+            Some(0) => false,
+            Some(code) if code == Exit::Usage as i32 => self.tree.has(profile),
+            _ => true,
+        }
     }
 
     fn changed(&mut self, changes: Vec<(Profile, Change)>) {

@@ -88,6 +88,11 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// Was it a profile when it was last seen?
+    pub fn has(&self, profile: &Profile) -> bool {
+        self.known.get(profile).is_some_and(|seen| seen.real)
+    }
+
     /// What to poll.
     pub fn events(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
