@@ -1,16 +1,16 @@
 # Hermes Agent with one supervised gateway per profile, under s6-overlay.
 # Builds with BuildKit and with the classic builder; without registries or release
-# downloads, see container/.
+# downloads, see image-build/.
 
-# The base images: at these names, or at a mirror's.
+# The base images. A build argument can name a mirror's.
 ARG DEBIAN_IMAGE=debian:13.4-slim
 ARG RUST_IMAGE=rust:1.95-slim-trixie
-# The s6 layer: the stage of that name, or an image that has the tree in /s6-layer.
+# The s6 layer: the name of a stage below, or an image that has the tree in /s6-layer.
 ARG S6_LAYER=s6-overlay
 
-# The tools: one static executable, and its names.
+# The tools: one static executable, and a link for each tool.
 FROM ${RUST_IMAGE} AS tools
-# A cargo registry's index to use in place of the public one: sparse+https://...
+# The index of a cargo registry to use instead of the public one: sparse+https://...
 ARG CARGO_INDEX=""
 SHELL ["/bin/sh", "-eu", "-c"]
 WORKDIR /build
@@ -23,8 +23,9 @@ RUN if [ -n "$CARGO_INDEX" ]; then \
         'RUSTFLAGS="-C target-feature=+crt-static" exec cargo build --release --locked --target "$(rustc -vV | sed -n "s/^host: //p")" --target-dir /target --bin hermes-s6' \
         >/usr/local/bin/build-tools; \
     chmod +x /usr/local/bin/build-tools
-# Dependencies first, with an empty program: they change seldom. Tests and benches stay
-# out of the image and its cache, and so does what the manifest says of them.
+# Build the dependencies first, with an empty program, because they seldom change. Tests
+# and benches are left out of the image and its cache, and so are their entries in the
+# manifest.
 COPY Cargo.toml Cargo.lock ./
 RUN sed -i '/^\[\[\(test\|bench\|example\)\]\]/,/^$/d' Cargo.toml; \
     mkdir src; : >src/lib.rs; echo 'fn main() {}' >src/main.rs; \
@@ -43,14 +44,14 @@ RUN touch src/*.rs; \
     cp -R template/gateway /tools/usr/local/lib/hermes-s6/gateway; \
     chmod -R a+rX,go-w /tools
 
-# What the container needs at run time, and no compiler.
+# The Debian packages that the container needs at run time. There is no compiler.
 FROM ${DEBIAN_IMAGE} AS base
-# An apt mirror to use in place of the base image's own: http://...
+# An apt mirror to use instead of the base image's own: http://...
 ARG APT_MIRROR=""
 # Further Debian packages for the agent to use.
 ARG EXTRA_PACKAGES=""
 SHELL ["/bin/sh", "-eu", "-c"]
-# Debian's point release is what pins these versions.
+# These versions are pinned by Debian's point release.
 # hadolint ignore=DL3008,SC2086
 RUN if [ -n "$APT_MIRROR" ]; then \
         find /etc/apt '(' -name '*.list' -o -name '*.sources' ')' -exec \
@@ -63,7 +64,7 @@ RUN if [ -n "$APT_MIRROR" ]; then \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/log/apt /var/log/dpkg.log
 
 # The real s6 layer. The classic builder builds every stage, so this one asks whether it
-# is wanted; container/s6-overlay-release may hold the files, where there is no download.
+# is wanted; image-build/s6-overlay-release may hold the files, where there is no download.
 FROM base AS s6-overlay
 ARG S6_LAYER
 ARG S6_OVERLAY_URL=https://github.com/just-containers/s6-overlay/releases/download/v3.2.3.0
@@ -72,7 +73,7 @@ ARG S6_OVERLAY_SYMLINKS_SHA256=a60dc5235de3ecbcf874b9c1f18d73263ab99b289b9329aa9
 ARG S6_OVERLAY_X86_64_SHA256=a93f02882c6ed46b21e7adb5c0add86154f01236c93cd82c7d682722e8840563
 ARG S6_OVERLAY_AARCH64_SHA256=0952056ff913482163cc30e35b2e944b507ba1025d78f5becbb89367bf344581
 SHELL ["/bin/sh", "-eu", "-c"]
-COPY docker/unpack-s6-overlay container/s6-overlay-release* /s6-overlay-release/
+COPY image/unpack-s6-overlay image-build/s6-overlay-release* /s6-overlay-release/
 # hadolint ignore=DL3008
 RUN if [ "${S6_LAYER##*/}" = s6-overlay ]; then \
         apt-get update; \
@@ -82,15 +83,15 @@ RUN if [ "${S6_LAYER##*/}" = s6-overlay ]; then \
 
 FROM ${S6_LAYER} AS s6-layer
 
-# Hermes Agent, every file of it verified against the lock.
+# Hermes Agent. Every file is verified against the lock.
 FROM base AS agent
-# A package index to use in place of pip's own.
+# A package index to use instead of pip's own.
 ARG PIP_INDEX_URL=""
 SHELL ["/bin/sh", "-eu", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update; \
     apt-get install -y --no-install-recommends python3-venv
-COPY docker/requirements.lock /
+COPY image/requirements.lock /
 # hadolint ignore=DL3042
 RUN [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL; \
     python3 -m venv /opt/hermes/.venv; \
@@ -105,10 +106,12 @@ RUN [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL; \
 
 FROM base
 SHELL ["/bin/sh", "-eu", "-c"]
-# No directory on the PATH is the account's to write. The scandir of s6-overlay, and the
-# directory of its programs, which `docker exec` would not find otherwise (H6).
+# The account can write to no directory on the PATH. The variables also name the scandir
+# of s6-overlay. /command has its programs; without it `docker exec` would not find them
+# (docs/failures.md, H6).
 ENV PATH=/opt/hermes/bin:/opt/hermes/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/command \
     HERMES_HOME=/opt/data \
+    API_SERVER_PORT=8642 \
     HERMES_DISABLE_LAZY_INSTALLS=1 \
     HERMES_LAZY_INSTALL_TARGET=/opt/data/lazy-packages \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -119,21 +122,21 @@ RUN groupadd --gid 10000 hermes; \
 COPY --from=agent /opt/hermes/ /opt/hermes/
 COPY --from=s6-layer /s6-layer/ /
 RUN mv /init /opt/hermes/docker/s6-init
-COPY docker/init /init
-COPY docker/main-wrapper.sh docker/seed-home /opt/hermes/docker/
-COPY docker/seed/ /opt/hermes/docker/seed/
-COPY docker/bin/ /opt/hermes/bin/
-COPY docker/profile.d/ /etc/profile.d/
+COPY image/init /init
+COPY image/main-wrapper.sh image/seed-home /opt/hermes/docker/
+COPY image/seed/ /opt/hermes/docker/seed/
+COPY image/bin/ /opt/hermes/bin/
+COPY image/profile.d/ /etc/profile.d/
 COPY cont-init.d/ /etc/cont-init.d/
 COPY s6-rc.d/ /etc/s6-overlay/s6-rc.d/
 COPY --from=tools /tools/ /
 
-# Not the account's home: what root starts by docker exec finds nothing of the account's
-# in its working directory.
+# The working directory is not the account's home, so a program that root starts by
+# docker exec finds no file of the account's in it.
 WORKDIR /opt/hermes
 VOLUME /opt/data
-# The API server of the profile default, and the dashboard
-EXPOSE 9495 9119
+# The API server of the profile default, and the dashboard.
+EXPOSE 8642 9119
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["/usr/local/bin/hermes-svc-status", "-c"]
 ENTRYPOINT ["/init", "/opt/hermes/docker/main-wrapper.sh"]

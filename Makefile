@@ -1,4 +1,4 @@
-# hermes-s6. `make help` says what there is.
+# hermes-s6. `make help` lists the targets.
 
 PREFIX = /usr/local
 DESTDIR =
@@ -10,7 +10,8 @@ CARGO = cargo
 CARGO_TARGET_DIR ?= target
 TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
 
-# The tools are what src/bin holds; each is installed as a link to the one executable that looks at its own name.
+# src/bin has one program for each tool. A tool is installed as a link to the one executable, which looks at its own
+# name.
 TOOLS := $(sort $(basename $(notdir $(wildcard src/bin/hermes-*.rs))))
 PAGES := $(sort $(wildcard man/man*/*.[0-9]))
 TEMPLATE := $(sort $(shell cd template/gateway 2>/dev/null && find . -type f))
@@ -18,27 +19,29 @@ SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 EXECUTABLE := $(CARGO_TARGET_DIR)/static/hermes-s6
 MINIMAL := $(CARGO_TARGET_DIR)/static/minimal
 
-# cargo nextest runs each test in its own process, and says more; cargo test runs the same tests.
-SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --locked
+# cargo nextest runs each test in its own process, and reports more. cargo test runs the same tests. The test targets
+# are named, because cargo would otherwise also link an empty test program for each tool.
+SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --locked --lib --test suite
 
-.PHONY: all build install uninstall test lint suite test-matrix bench bench-programs demo clean help
+.PHONY: all build install uninstall test lint suite test-matrix proof bench bench-programs demo clean help
 .DELETE_ON_ERROR:
 
 all: build
 
 build: $(EXECUTABLE)
 
-# --target also where it is the host's: without it the flags would reach build scripts and procedural macros, which cannot
-# be static.
+# --target is given even if it is the host's. Without it the flags would apply to build scripts and procedural macros,
+# which cannot be static.
 STATIC = RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
   $(CARGO) build --release --locked --target $(TARGET) --target-dir $(CARGO_TARGET_DIR)
 
-# A file, so that `sudo make install` after `make` needs no cargo.
+# The executable is a file target, so that `sudo make install` after `make` needs no cargo.
 $(EXECUTABLE): $(SOURCES)
 	$(STATIC) --bin hermes-s6
 	install -D -m 0755 $(CARGO_TARGET_DIR)/$(TARGET)/release/hermes-s6 $@
 
-# As root everything ends up root's and writable by root alone, whoever built it: the tools insist on that.
+# If root installs, all files belong to root and only root can write to them, whoever built them. The tools require
+# that.
 install: $(EXECUTABLE)
 	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)/gateway"
 	install -m 0755 $(EXECUTABLE) "$(DESTDIR)$(bindir)/hermes-s6"
@@ -58,7 +61,7 @@ uninstall:
 	rm -rf "$(DESTDIR)$(libdir)"
 	set -e; for page in $(PAGES:man/%=%); do rm -f "$(DESTDIR)$(mandir)/$$page"; done
 
-# Everything that needs no container engine, with this machine's s6.
+# All tests that need no container engine, with this machine's s6.
 test: lint
 	scripts/install-deps build s6 hermes
 	scripts/hermes-venv >/dev/null
@@ -68,23 +71,44 @@ test: lint
 lint:
 	scripts/install-deps build rust lint
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features proof -- -D warnings
 	scripts/lint
 
-# The same suite with each s6 that we promise to work with; it is built before, by the machine as it is.
+# The same suite with each s6 that the project supports. The suite is built first, with this machine's own programs.
 test-matrix:
 	scripts/install-deps build s6 hermes matrix
 	scripts/hermes-venv >/dev/null
 	$(CARGO) $(SUITE) --no-run
 	scripts/test-matrix $(CARGO) $(SUITE) --no-fail-fast
 
-# Whole processes, side by side with the Python reconciler and with s6's own programs.
+# Kill every tool, and make calls fail, at every moment, with each s6: see docs/proof.md. A whole run writes its table
+# there.
+#   S6=2.11              only this s6
+#   SHARE=20 SEED=7      only one point in 20; the same seed chooses the same points
+#   SCENARIO=stop-up,... only these scenarios
+#   POINT='stop-up openat2:1=EIO'  only this point, with the output of the tool
+#   JOBS=16              the number of trees at a time
+SEED =
+SHARE =
+SCENARIO =
+POINT =
+JOBS =
+RECORD = $(if $(SHARE)$(SCENARIO)$(POINT),,docs/proof.md)
+PROOF = $(CARGO) test --quiet --locked --features proof --test proof
+
+proof: $(EXECUTABLE)
+	scripts/install-deps build s6 matrix proof
+	$(PROOF) --no-run
+	scripts/test-matrix $(PROOF) -- executable=$(EXECUTABLE) seed=$(SEED) share=$(SHARE) scenario=$(SCENARIO) \
+	  'point=$(POINT)' jobs=$(JOBS) record=$(RECORD)
+
+# Measure whole processes, and compare them with the Python reconciler and with s6's own programs.
 bench:
 	scripts/install-deps build s6 hermes bench
 	scripts/hermes-venv >/dev/null
 	$(CARGO) bench --locked --bench speed
 
-# What benches/speed runs; it asks for this by itself.
+# The programs that benches/speed runs. The bench makes this target by itself.
 bench-programs: $(EXECUTABLE) $(MINIMAL)
 
 $(MINIMAL): benches/minimal.rs Cargo.toml Cargo.lock
@@ -96,7 +120,7 @@ demo:
 	$(MAKE) --no-print-directory build
 	demo/run $(GATEWAY)
 
-include container/container.mk
+include image-build/image.mk
 
 clean:
 	$(CARGO) clean --target-dir $(CARGO_TARGET_DIR)
@@ -107,9 +131,11 @@ help:
 	@echo 'make install      to PREFIX ($(PREFIX)) below DESTDIR: hermes-s6, its tools as links, the template, the pages'
 	@echo 'make uninstall    take that away again'
 	@echo 'make demo         the main job, seen working, with the real Hermes Agent; GATEWAY=stand-in without it'
-	@echo 'make lint         rustfmt, clippy, shellcheck, mandoc'
+	@echo 'make lint         rustfmt, clippy, shellcheck, mandoc, the order of the rooms, the rows of docs/failures.md'
 	@echo 'make test         lint, and the suite with the s6 that is installed'
 	@echo 'make test-matrix  the suite with s6 2.11, 2.13 and 2.15'
+	@echo 'make proof        a kill and a failed call at every moment of every tool: half an hour on two cores for each s6;'
+	@echo '                  S6= SCENARIO= POINT= SHARE= SEED= do a part of it, see docs/proof.md'
 	@echo 'make image        hermes-s6, the container image; S6_LAYER= chooses its s6'
 	@echo 'make test-container  build the image and boot it, with the engine that is here;'
 	@echo '                  MODE=open does so with HERMES_OPEN_SCANDIR=1'

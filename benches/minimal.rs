@@ -1,9 +1,10 @@
-//! What the boot pass costs at the least: the objects and the reads of `hermes-reconcile-all`, and nothing else.
+//! The least that a boot pass can cost. This program makes the same objects and reads the same files as
+//! `hermes-reconcile-all`, and does nothing else. The benchmarks run both and compare them.
 //!
-//! No rights are borrowed, no lock is taken though its file is made, nothing is checked, and what is read is not understood beyond one word. It is
-//! not a tool: a volume that is not well-behaved gets wrong slots from it. The benchmarks run it beside the real one.
+//! The program takes nobody's rights and checks nothing. It makes the lock files and takes no lock. In most files it
+//! only looks for one word. So it is no tool: a volume with anything unusual on it gets wrong slots.
 //!
-//! `minimal home scandir template low-port group`
+//! Usage: `minimal home scandir template low-port group`
 
 #![forbid(unsafe_code)]
 
@@ -64,7 +65,8 @@ fn open_dir(dir: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(dir, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// The bytes of a file, in one read; nothing, where there is none.
+/// The content of a file, empty if the file does not exist. There is one read, because the files of the benchmark are
+/// shorter than 4096 bytes.
 fn read(dir: &OwnedFd, name: &str) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(4096);
     match rustix::fs::openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
@@ -75,7 +77,7 @@ fn read(dir: &OwnedFd, name: &str) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// `default`, and what has a SOUL.md.
+/// The profile `default`, and every entry of `profiles` that has a SOUL.md.
 fn profiles(home: &OwnedFd) -> Result<Vec<String>, Box<dyn Error>> {
     let mut names = Vec::new();
     let profiles = open_dir(home, "profiles")?;
@@ -91,7 +93,8 @@ fn profiles(home: &OwnedFd) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(names)
 }
 
-/// The recorded ports; where there are none, one after the other, recorded.
+/// The recorded ports. If there is no record, the profiles get consecutive ports from `low` on, and the record is
+/// written.
 fn ports(home: &OwnedFd, names: &[String], low: u16) -> Result<BTreeMap<String, u16>, Box<dyn Error>> {
     const FILE: &str = "gateway_ports.json";
     const STAGING: &str = ".gateway_ports.json.minimal";
@@ -121,7 +124,7 @@ fn read_all(dir: &OwnedFd, name: &str) -> std::io::Result<Vec<u8>> {
 
 struct Template {
     dirs: Vec<String>,
-    /// Names and what they link to.
+    /// The relative path of each file, and the target of the link to it.
     files: Vec<(String, String)>,
 }
 

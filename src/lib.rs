@@ -1,47 +1,39 @@
-//! hermes-s6: every Hermes Agent profile its own supervised gateway under s6.
+//! hermes-s6 gives every Hermes Agent profile its own supervised gateway under s6.
 //!
-//! One library, many three-line executables. The library never exits, never panics on input and never prints: `cli::main`
-//! maps an error to a message and a code.
+//! The crate is one library in five modules ("rooms") and one three-line executable for each tool. A room uses only the
+//! rooms above it in this list, which `scripts/lint-rooms` checks. docs/DESIGN.md describes how a profile becomes a
+//! running gateway.
 #![forbid(unsafe_code)]
 
-// The shared face of the tools.
-pub mod cli;
-pub mod exit;
-pub mod message;
-pub mod record;
+// Code that knows neither Hermes Agent nor s6: errors, files, accounts, processes. Root's own rights are used here.
+mod ground;
 
-// The volume, which is untrusted, and the account that it belongs to.
-pub mod account;
-pub mod beneath;
-pub mod home;
-pub mod intent;
-pub mod lock;
-pub mod profile;
-pub mod state;
+// The files on the volume. All of them are untrusted, and are accessed with the runtime account's rights.
+mod volume;
 
-// s6, driven through its own programs.
-pub mod nudge;
-pub mod register;
-pub mod retire;
-pub mod s6;
-pub mod scandir;
-pub mod slot;
-pub mod supervise;
-pub mod template;
-pub mod trusted;
+// The scan directory and its slots, driven through s6's own programs. Nothing here touches the volume.
+mod s6;
 
-// What stands on both.
-pub mod attrs;
-pub mod bootlog;
-pub mod command;
-pub mod environment;
-pub mod gateway;
-pub mod interrupt;
-pub mod lifecycle;
-pub mod port;
-pub mod process;
-pub mod reconcile;
-pub mod sealed;
-pub mod settings;
-pub mod status;
-pub mod watch;
+// The operations that need both: registering, starting, stopping, reconciling, status, the watcher, the gateway's own
+// start.
+mod work;
+
+// One file for each tool: it parses the options, makes one call, and prints the records.
+mod tools;
+
+pub use tools::main_of;
+
+/// What tests and benches outside of this crate use of the library. No tool needs this module.
+#[doc(hidden)]
+pub mod under_test {
+    pub use crate::ground::account::Account;
+    pub use crate::ground::deadline::Deadline;
+    pub use crate::ground::environment::Environment;
+    pub use crate::ground::error::Kind;
+    pub use crate::ground::message::Silent;
+    pub use crate::ground::profile::Profile;
+    pub use crate::s6::supervise::is_held;
+    pub use crate::volume::home::Home;
+    pub use crate::volume::ports::{self, Assignment, Book, Range, preferred};
+    pub use crate::volume::settings::{Inherited, Settings, multiplex};
+}

@@ -1,9 +1,10 @@
-//! Speed and size, side by side with what they are held against: a minimal program that makes the same slots, Hermes
-//! Agent's own reconciler in Python, and s6's programs.
+//! Speed and size of the tools, compared with a minimal program that makes the same slots, with Hermes Agent's own
+//! reconciler in Python, and with s6's programs.
 //!
-//! Whole processes, as `make build` makes them, one after the other in turn, so that a busy machine hits all alike. Medians;
-//! a ratio is the median of the ratios within each turn. `cargo bench -- reconcile` runs one part of
-//! `reconcile`, `look`, `register`, `watch`, `memory`.
+//! Whole processes are measured, built as `make build` builds them. The programs run in turns, one after the other, so
+//! that a busy machine slows all of them alike. The results are medians. A ratio is the median of the ratios within
+//! each turn. `cargo bench -- reconcile` runs one part; the parts are `reconcile`, `look`, `register`, `watch` and
+//! `memory`.
 #![forbid(unsafe_code)]
 
 mod look;
@@ -15,16 +16,19 @@ mod reconcile;
 mod register;
 mod watch;
 
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
 use programs::Programs;
 use std::process::ExitCode;
 
-/// What a part says when it cannot go on.
+/// The error is a message for the person who runs the bench.
 pub type Result<T> = std::result::Result<T, String>;
 
 type Part = fn(&Programs) -> Result<()>;
 
 fn main() -> ExitCode {
-    // cargo itself adds --bench.
+    // Arguments that begin with a dash are ignored: cargo passes `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let parts: [(&str, Part); 5] = [
         ("reconcile", reconcile::run),

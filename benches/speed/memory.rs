@@ -1,6 +1,7 @@
-//! The most memory that each tool has resident, and the size of the executable.
+//! The peak of each tool's resident memory, and the size of the executable.
 //!
-//! Until it executes, a child counts its parent's memory as its own: so `time`, whose own is shown, starts the tools.
+//! Before its exec, a child process has its parent's memory, and the kernel counts that in the child's peak. So the
+//! tools are started by `time`, which is smaller than they are. The table has a row for `time` itself.
 
 use crate::Result;
 use crate::place::{Place, tools};
@@ -9,13 +10,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// What a tool may have resident, in KiB.
+/// The goal for a tool's resident memory, in KiB.
 const GOAL: u64 = 3 * 1024;
-/// How many profiles there are.
+/// The number of profiles in the home.
 const PROFILES: usize = 1000;
 const TIME: &str = "/usr/bin/time";
 
-/// What is run where nobody supervises: the tool, its arguments, what is said of it.
+/// The commands that run without a supervisor: the tool, its arguments, and a remark for the table.
 const QUIET: [(&str, &[&str], &str); 13] = [
     ("hermes-reconcile-all", &[], "first boot of 1000"),
     ("hermes-reconcile-all", &[], "all unchanged"),
@@ -32,7 +33,7 @@ const QUIET: [(&str, &[&str], &str); 13] = [
     ("hermes-s6", &[], ""),
 ];
 
-/// What is run on a real s6-svscan, in this order.
+/// The commands that run on a real s6-svscan, in this order: the tool, its arguments, and a remark for the table.
 const SUPERVISED: [(&str, &[&str], &str); 7] = [
     ("hermes-svc-register", &["p0001"], ""),
     ("hermes-svc-start", &["-w", "p0001"], ""),
@@ -63,7 +64,7 @@ pub fn run(programs: &Programs) -> Result<()> {
     };
     each(&place, &QUIET)?;
     place.empty_scandir(rustix::process::geteuid().as_raw()).map_err(|e| e.to_string())?;
-    place.supervise()?;
+    place.supervise();
     each(&place, &SUPERVISED)?;
     show("hermes-profile-watch true", "watching 1000", watching(&place)?);
     measured.push("hermes-profile-watch");
@@ -78,7 +79,7 @@ fn show(name: &str, what: &str, kib: u64) {
     println!("{name:<56} {kib:>6}  {what}{over}");
 }
 
-/// The most that this command has resident, in KiB, however it ends.
+/// The peak of this command's resident memory, in KiB. The command may fail.
 fn resident(place: &Place, tool: &str, arguments: &[&str]) -> Result<u64> {
     let mut command = place.command(TIME);
     command.args(["-q", "-f", "%M", tool]).args(arguments);
@@ -88,13 +89,13 @@ fn resident(place: &Place, tool: &str, arguments: &[&str]) -> Result<u64> {
     last.parse().map_err(|_| format!("unable to measure {tool}: {stderr}"))
 }
 
-/// The same of a watcher that has settled down.
+/// The peak of a watcher's resident memory, in KiB, after the watcher's first look.
 fn watching(place: &Place) -> Result<u64> {
     let mut child =
         place.tool("hermes-profile-watch").arg("true").stdin(Stdio::null()).spawn().map_err(|e| e.to_string())?;
     let start = Instant::now();
     let (mut peak, mut since) = (0, start);
-    // A watcher reads the volume once and then sleeps.
+    // A watcher reads the volume once and then sleeps. So its peak is final when it has not changed for half a second.
     while since.elapsed() < Duration::from_millis(500) && start.elapsed() < Duration::from_secs(30) {
         let now = peak_of(child.id())?;
         if now != peak {

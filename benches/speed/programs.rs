@@ -1,23 +1,23 @@
-//! The programs that are measured, and where they are.
+//! The programs that are measured, and their paths.
 
 use crate::Result;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The programs.
+/// The paths of the programs.
 pub struct Programs {
-    /// The static executable that all tools are.
+    /// The static executable that all tools are links to.
     pub tools: PathBuf,
-    /// `benches/minimal.rs`, built the same way.
+    /// The executable of `benches/minimal.rs`, built with the same flags as the tools.
     pub minimal: PathBuf,
-    /// Python with Hermes Agent, if it is there.
+    /// A Python that has Hermes Agent, if there is one.
     pub python: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Have them built by make, as they are installed.
+    /// Let make build the programs as they are installed.
     pub fn build() -> Result<Programs> {
-        // target/release/deps/speed-...
+        // This program's own path is `target/release/deps/speed-...`.
         let own = std::env::current_exe().map_err(|e| e.to_string())?;
         let target = own.ancestors().nth(3).ok_or("this program is not where cargo puts it")?;
         let mut make = Command::new("make");
@@ -35,7 +35,8 @@ impl Programs {
     }
 }
 
-/// As `scripts/hermes-venv` has it, which is not run here, because it may have to load it first.
+/// The Python of the virtual environment that `scripts/hermes-venv` makes. The script itself is not run here, because
+/// it may have to download Hermes Agent first.
 fn python() -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/hermes-venv");
     let places =

@@ -1,22 +1,24 @@
-//! `hermes-reconcile-all` beside the minimal program and Hermes Agent's reconciler, nobody listening on the scandir.
+//! `hermes-reconcile-all` compared with the minimal program and with Hermes Agent's reconciler. No s6-svscan runs on
+//! the scandir.
 
 use crate::Result;
 use crate::measure::{Cost, Costs, in_turns, run as cost};
-use crate::place::{ACCOUNT, Place, is_root};
+use crate::place::Place;
 use crate::programs::Programs;
+use crate::support::is_root;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-/// How many times the minimal program's time a pass over a thousand profiles may take.
+/// The goal for a pass over a thousand profiles: at most this many times the time of the minimal program.
 const GOAL: f64 = 1.5;
 
-/// Who runs the pass.
+/// The caller of the pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Who {
-    /// Root, with an account of its own for the volume: a container as it should be.
+    /// Root, with a separate account for the volume, as in a container.
     Root,
-    /// The account that owns home and scandir: `--user`.
+    /// The account that owns both the home and the scandir, as in a container with `--user`.
     Owner,
 }
 
@@ -34,7 +36,7 @@ pub fn run(programs: &Programs) -> Result<()> {
                 if who == Who::Root && !is_root() {
                     continue;
                 }
-                // Its own volume: the minimal program's boot log is root's, where it ran as root.
+                // Each run has a volume of its own. If the minimal program ran as root, its boot log belongs to root.
                 let place = Place::new(programs, volume, profiles)?;
                 for first in [true, false] {
                     let label = format!(
@@ -59,7 +61,7 @@ fn compare(programs: &Programs, place: &Place, who: Who, profiles: usize, first:
         contenders.into_iter().chain(programs.python.as_ref().map(|p| python(place, p))).collect();
     if who == Who::Owner && is_root() {
         for command in &mut commands {
-            command.uid(ACCOUNT).gid(ACCOUNT);
+            command.uid(place.owner).gid(place.group);
         }
     }
     let mut pass = |which: usize| -> Result<Cost> {
@@ -74,7 +76,7 @@ fn compare(programs: &Programs, place: &Place, who: Who, profiles: usize, first:
             found => Err(format!("{:?} made {found} slots of {profiles}", commands[which].get_program())),
         }
     };
-    // A later boot is the second at the earliest, and finds the account's files.
+    // This pass is not measured. It leaves the files that a later boot finds, and they belong to the account.
     place.forget(profiles);
     pass(1)?;
     let turns = if profiles == 1000 { 11 } else { 21 };
@@ -102,9 +104,8 @@ fn compare(programs: &Programs, place: &Place, who: Who, profiles: usize, first:
 }
 
 fn minimal(programs: &Programs, place: &Place) -> Command {
-    let group = if is_root() { ACCOUNT } else { rustix::process::getegid().as_raw() };
     let mut command = place.command(&programs.minimal);
-    command.arg(&place.home).arg(place.scandir()).arg(place.template()).args(["10000", &group.to_string()]);
+    command.arg(&place.home).arg(place.scandir()).arg(place.template()).args(["10000", &place.group.to_string()]);
     command
 }
 

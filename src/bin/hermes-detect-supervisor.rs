@@ -1,5 +1,5 @@
-//! See `command::detect_supervisor`.
+//! See `src/tools/detect_supervisor.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::detect_supervisor::main()
+    hermes_s6::main_of("hermes-detect-supervisor")
 }

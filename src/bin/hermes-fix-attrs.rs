@@ -1,5 +1,5 @@
-//! See `command::fix_attrs`.
+//! See `src/tools/fix_attrs.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::fix_attrs::main()
+    hermes_s6::main_of("hermes-fix-attrs")
 }

@@ -1,4 +1,4 @@
-//! hermes-gateway-ready(8).
+//! See `src/tools/gateway_ready.rs`.
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::gateway_ready::main()
+    hermes_s6::main_of("hermes-gateway-ready")
 }

@@ -1,4 +1,4 @@
-//! The stable TCP port of a profile.
+//! See `src/tools/port_alloc.rs`.
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::port_alloc::main()
+    hermes_s6::main_of("hermes-port-alloc")
 }

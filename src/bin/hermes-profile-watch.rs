@@ -1,5 +1,5 @@
-//! See `command::profile_watch`.
+//! See `src/tools/profile_watch.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::profile_watch::main()
+    hermes_s6::main_of("hermes-profile-watch")
 }

@@ -1,5 +1,5 @@
-//! See `command::reconcile_all`.
+//! See `src/tools/reconcile_all.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::reconcile_all::main()
+    hermes_s6::main_of("hermes-reconcile-all")
 }

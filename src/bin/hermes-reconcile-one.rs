@@ -1,5 +1,5 @@
-//! See `command::reconcile_one`.
+//! See `src/tools/reconcile_one.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::reconcile_one::main()
+    hermes_s6::main_of("hermes-reconcile-one")
 }

@@ -1,4 +1,4 @@
-//! hermes-run-gateway(8).
+//! See `src/tools/run_gateway.rs`.
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::run_gateway::main()
+    hermes_s6::main_of("hermes-run-gateway")
 }

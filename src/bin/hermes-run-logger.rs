@@ -1,4 +1,4 @@
-//! hermes-run-logger(8).
+//! See `src/tools/run_logger.rs`.
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::run_logger::main()
+    hermes_s6::main_of("hermes-run-logger")
 }

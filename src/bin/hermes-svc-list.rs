@@ -1,5 +1,5 @@
-//! See `command::svc_list`.
+//! See `src/tools/svc_list.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::svc_list::main()
+    hermes_s6::main_of("hermes-svc-list")
 }

@@ -1,5 +1,5 @@
-//! See `command::svc_register`.
+//! See `src/tools/svc_register.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::svc_register::main()
+    hermes_s6::main_of("hermes-svc-register")
 }

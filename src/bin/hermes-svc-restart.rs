@@ -1,5 +1,5 @@
-//! See `command::svc_restart`.
+//! See `src/tools/svc_restart.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::svc_restart::main()
+    hermes_s6::main_of("hermes-svc-restart")
 }

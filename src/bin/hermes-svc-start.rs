@@ -1,5 +1,5 @@
-//! See `command::svc_start`.
+//! See `src/tools/svc_start.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::svc_start::main()
+    hermes_s6::main_of("hermes-svc-start")
 }

@@ -1,5 +1,5 @@
-//! See `command::svc_status`.
+//! See `src/tools/svc_status.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::svc_status::main()
+    hermes_s6::main_of("hermes-svc-status")
 }

@@ -1,5 +1,5 @@
-//! See `command::svc_stop`.
+//! See `src/tools/svc_stop.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::svc_stop::main()
+    hermes_s6::main_of("hermes-svc-stop")
 }

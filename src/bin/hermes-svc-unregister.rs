@@ -1,5 +1,5 @@
-//! See `command::svc_unregister`.
+//! See `src/tools/svc_unregister.rs`.
 
 fn main() -> std::process::ExitCode {
-    hermes_s6::command::svc_unregister::main()
+    hermes_s6::main_of("hermes-svc-unregister")
 }

@@ -1,6 +1,6 @@
 use crate::engine::{Container, Volume, once, until};
 
-/// Start with these options and give back `uid:gid` of the account, of the home and of default's gateway.
+/// Start a container with these options. Returns `uid:gid` of the account, of the home, and of the gateway of default.
 fn ids(options: &[&str]) -> [String; 3] {
     let volume = Volume::new();
     let at_home = volume.at_home();
@@ -16,6 +16,7 @@ fn ids(options: &[&str]) -> [String; 3] {
     ]
 }
 
+/// Rows C3, C8 of docs/failures.md.
 #[test]
 fn hermes_uid_and_gid_are_the_accounts_the_homes_and_the_gateways() {
     assert_eq!(ids(&["-e", "HERMES_UID=1234", "-e", "HERMES_GID=1235"]), ["1234:1235"; 3]);
@@ -29,10 +30,11 @@ fn puid_and_pgid_do_the_same_and_hermes_uid_wins() {
 
 #[test]
 fn ids_that_somebody_else_has_will_do() {
-    // www-data and its group
+    // These are the ids of www-data.
     assert_eq!(ids(&["-e", "HERMES_UID=33", "-e", "HERMES_GID=33"]), ["33:33"; 3]);
 }
 
+/// Rows C8, C13 of docs/failures.md.
 #[test]
 fn a_home_of_the_host_keeps_the_owners_of_what_is_not_ours() {
     let volume = Volume::new();
@@ -66,6 +68,7 @@ fn field<'a>(record: &'a str, name: &str) -> &'a str {
     record.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
 }
 
+/// Row H3 of docs/failures.md.
 #[test]
 fn a_hundred_thousand_files_that_are_right_are_left_as_they_are() {
     let volume = Volume::with_profiles(&["coder"]);
@@ -79,13 +82,14 @@ fn a_hundred_thousand_files_that_are_right_are_left_as_they_are() {
     assert!(line.contains(" updated=0 failed=0 "), "{line}");
     let checked: u32 = field(line, "checked").parse().unwrap();
     assert!(checked > 100_000, "{line}");
-    // A sixth of a second, where nothing else is busy; a recursive chown took minutes (H3).
+    // Where nothing else is busy, this takes a sixth of a second. A recursive chown took minutes.
     let ms: u32 = field(line, "ms").parse().unwrap();
     assert!(ms < 5000, "{line}");
     let changed = container.sh("find /opt/data/profiles/coder/workspace ! -user hermes | wc -l").ok();
     assert_eq!(changed, "0");
 }
 
+/// Rows A9, D3 of docs/failures.md.
 #[test]
 fn another_home_is_used_everywhere() {
     let volume = Volume::new();
@@ -100,8 +104,34 @@ fn another_home_is_used_everywhere() {
         files.lines().collect::<Vec<_>>(),
         ["/srv/agent/logs/container-boot.log", "/srv/agent/profiles/coder/SOUL.md"]
     );
-    // ssh and others look there, not at HOME.
+    // sshd and other programs take the home directory from there, and not from HOME.
     assert_eq!(container.sh("getent passwd hermes | cut -d: -f6").ok(), "/srv/agent");
+}
+
+/// `HERMES_HOME` is the directory of a named profile, as inside the gateway of that profile. The home is then the
+/// volume, and `gateway run` means that profile.
+#[test]
+fn a_home_that_is_a_profiles_directory_means_its_home() {
+    let volume = Volume::with_profiles(&["coder"]);
+    let options = ["-v", &volume.at_home(), "-e", "HERMES_HOME=/opt/data/profiles/coder"];
+    let container = Container::start(&options, &["gateway", "run"]);
+    until("coder to be up", 120, || container.sh("hermes-svc-status -q coder").code == 0);
+    assert_eq!(container.sh("readlink /run/service/gateway-coder/home").ok(), "/opt/data");
+    assert_eq!(container.sh("getent passwd hermes | cut -d: -f6").ok(), "/opt/data");
+    // The command was about coder, so no intent was recorded for default.
+    assert_eq!(container.sh("hermes-svc-list -u; test ! -e /opt/data/profiles/coder/profiles").ok(), "coder");
+}
+
+/// `HERMES_HOME` is a link that belongs to root and leads to the mounted directory.
+#[test]
+fn a_home_behind_a_link_is_given_to_the_account() {
+    let volume = Volume::new();
+    let options = ["-v", &volume.at("/srv/agent"), "-e", "HERMES_HOME=/data", "--entrypoint", "/bin/sh"];
+    let script = "ln -s /srv/agent /data; exec /init /opt/hermes/docker/main-wrapper.sh sleep infinity";
+    let container = Container::start(&options, &["-c", script]);
+    assert_eq!(container.sh("stat -c %U /data /srv/agent").ok(), "root\nhermes");
+    assert_eq!(container.sh("stat -c %U /srv/agent/SOUL.md").ok(), "hermes");
+    assert!(!container.logs().contains("SELinux"), "{}", container.logs());
 }
 
 #[test]
@@ -124,7 +154,8 @@ fn a_new_home_gets_its_first_files_and_an_old_one_keeps_its_own() {
     assert_eq!(second.sh("sed -n 's/^API_SERVER_KEY=//p' /opt/data/.env").ok(), key);
 }
 
-/// The whole of it works under these options: a profile, its gateway, a stop. While it runs, what `also` asks.
+/// Under these options, check that a gateway can be started, is ready, and can be stopped, and that the container can
+/// be stopped. `also` is called while the container runs.
 #[track_caller]
 fn gateways_work_with_and(options: &[&str], also: impl Fn(&Container)) {
     let volume = Volume::with_profiles(&["coder"]);
@@ -146,11 +177,13 @@ fn gateways_work_with(options: &[&str]) {
     gateways_work_with_and(options, |_| ());
 }
 
+/// Row C9 of docs/failures.md.
 #[test]
 fn it_runs_on_a_read_only_root() {
     gateways_work_with(&["--read-only", "--tmpfs", "/run:exec", "--tmpfs", "/tmp", "-e", "S6_READ_ONLY_ROOT=1"]);
 }
 
+/// Rows C7, C8 of docs/failures.md.
 #[test]
 fn it_runs_without_root() {
     gateways_work_with(&["--user", "10000:10000"]);
@@ -170,6 +203,7 @@ fn it_runs_without_root_and_without_any_privilege() {
     ]);
 }
 
+/// Row C9 of docs/failures.md.
 #[test]
 fn root_needs_five_capabilities_and_no_more() {
     let mut options = vec!["--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
@@ -179,7 +213,7 @@ fn root_needs_five_capabilities_and_no_more() {
     gateways_work_with(&options);
 }
 
-/// What deploy/kubernetes.yaml comes to: an emptyDir at /run, which everybody may write.
+/// The same under the options of deploy/kubernetes.yaml: /run is an emptyDir, to which everybody may write.
 #[track_caller]
 fn gateways_work_on_kubernetes(options: &[&str], also: impl Fn(&Container)) {
     let run = Volume::new();
@@ -204,12 +238,14 @@ fn on_kubernetes_root_keeps_the_run_directory_to_itself() {
     });
 }
 
+/// Row C9 of docs/failures.md.
 #[test]
 fn on_kubernetes_it_runs_without_root_where_the_run_directory_is_accepted() {
     let accepted = "S6_YES_I_WANT_A_WORLD_WRITABLE_RUN_BECAUSE_KUBERNETES=1";
     gateways_work_on_kubernetes(&["--user", "10000:10000", "-e", accepted], |_| ());
 }
 
+/// Row H5 of docs/failures.md.
 #[test]
 fn what_root_does_by_docker_exec_leaves_nothing_of_roots_on_the_volume() {
     let volume = Volume::new();
@@ -229,4 +265,24 @@ fn without_s6_a_root_client_still_leaves_nothing_of_roots() {
     let options = ["-v", &volume.at_home(), "--entrypoint", "/opt/hermes/bin/hermes"];
     once(&options, &["profile", "create", "coder"]).code(0);
     assert_eq!(volume.script("find . ! -user hermes"), "");
+}
+
+/// Row C8 of docs/failures.md.
+#[test]
+fn ids_that_change_on_a_volume_in_use_take_along_what_was_the_accounts() {
+    let volume = Volume::with_profiles(&["coder"]);
+    let at_home = volume.at_home();
+    for (options, ids) in [
+        (&[][..], "10000:10000"),
+        (&["-e", "HERMES_UID=1000", "-e", "HERMES_GID=1000"], "1000:1000"),
+        (&["-e", "PUID=1001", "-e", "PGID=1001"], "1001:1001"),
+        (&[], "10000:10000"),
+    ] {
+        let mut all = vec!["-v", &*at_home];
+        all.extend(options);
+        let container = Container::start(&all, &["sleep", "infinity"]);
+        container.exec(&["hermes-svc-start", "-w", "coder"]).code(0);
+        let owners = container.sh("find /opt/data -printf '%U:%G\n' | sort -u").ok();
+        assert_eq!(owners, ids);
+    }
 }

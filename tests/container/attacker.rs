@@ -1,28 +1,30 @@
-//! The attacker inside the running container: uid 10000, by `docker exec` and as the gateway itself. It must fail to make
-//! root execute, create, truncate, chown, chmod, delete or reveal anything, and to delay others without bound (SECURITY.md).
-//! `tests/sealed` plays the same against the tools on bare trees; here is what only a container has.
+//! The attacker inside the running container. The attacker has uid 10000, by `docker exec` and as the gateway itself.
+//! The attacker must not be able to make root execute, create, truncate, chown, chmod, delete or reveal anything, or to
+//! delay others without bound (SECURITY.md). `tests/suite/sealed` has the same attacks on the tools in trees without a
+//! container. Here are those that need a container.
 //!
-//! Where the scandir is open these promises end, and this module is not run.
+//! If the scandir is open, SECURITY.md makes no such promises, and this module is not run.
 
 use crate::engine::{Container, Ran, Volume, docker};
 
-/// What the account keeps others waiting with.
+/// Delays: locks, stopped processes, and many changes.
 mod delays;
-/// Every process of root's, at every moment of its life.
+/// Attacks on processes of root, at every moment of their lives.
 mod processes;
 /// Programs and start-up files that root must not take from the account.
 mod programs;
-/// Nothing of the account's in the scandir, and no scandir of the account's.
+/// The scandir: no entry of the account in root's, and no scandir of the account's own.
 mod scandir;
-/// Things in the place of files and directories on the volume.
+/// Other things in place of files and directories on the volume.
 mod volume;
-/// Bytes on their way to a record or a terminal.
+/// Hostile bytes on their way to a record or a terminal.
 mod words;
 
-/// What nothing may ever say.
+/// The secret in the canary. No program may print it.
 const SECRET: &str = "the-secret-of-root";
 
-/// Files of root's that the account can reach but not read, and all that root would execute, as they were.
+/// A shell script. It makes the canary, which is files of root that the account can reach but not read, and writes the
+/// present state of everything that root would execute to /root/before.
 const REMEMBER: &str = r#"
 mkdir -p /srv/canary/dir/logs /tmp/traps; chown hermes: /tmp/traps
 for file in file dir/SOUL.md dir/gateway_state.json dir/.env dir/current dir/container-boot.log dir/logs/container-boot.log; do
@@ -31,7 +33,8 @@ for file in file dir/SOUL.md dir/gateway_state.json dir/.env dir/current dir/con
 done
 look >/root/before"#;
 
-/// `look`: the owner, mode, times and links of everything of root's. A change of any of them shows in the ctime.
+/// The shell function `look`. It prints owner, mode, times and links of every file of root, and the content of the
+/// canary. A change of any of them shows in the ctime.
 const LOOK: &str = r#"
 look() {
     find /etc /root /srv /srv/canary /usr/local /usr/bin /usr/sbin /opt/hermes /command /package /init -xdev \
@@ -40,25 +43,26 @@ look() {
     find /srv/canary -type f -exec cat '{}' +
 }"#;
 
-/// A gateway that does what its agent was talked into.
+/// The program that takes the place of `hermes`. As the gateway, it runs the file `agent` of the account.
 const PUPPET: &str = r#"#!/bin/sh
 [ ! -x ./agent ] || ./agent
 exec /usr/bin/sleep infinity
 "#;
 
-/// A container with a canary in it.
+/// A container with a canary, for the attacker.
 struct Siege {
     container: Container,
-    /// Dropped after their container.
+    /// The volumes. They have to be dropped after the container.
     volume: Volume,
     _canary: Volume,
 }
 
 impl Siege {
-    /// With these profiles, whose gateways are up and do what the account says.
+    /// Start a container with these profiles, and start their gateways, which run the account's `agent`.
     fn of(profiles: &[&str]) -> Self {
         let volume = Volume::with_profiles(profiles);
-        // Some engines' own file systems have no ctime that stays.
+        // The canary is on a volume, because the container's own file system may change ctimes by itself on some
+        // engines.
         let canary = Volume::new();
         let options = ["-v", &volume.at_home(), "-v", &canary.at("/srv/canary")];
         let container = Container::start(&options, &["sleep", "infinity"]);
@@ -71,7 +75,8 @@ impl Siege {
         siege
     }
 
-    /// A program of root's, by `docker exec`; nothing that it says is a secret or moves a cursor.
+    /// Run a program as root, by `docker exec`, and check that its output has no secret and no byte that moves a
+    /// cursor.
     #[track_caller]
     fn root(&self, program: &str, arguments: &[&str]) -> Ran {
         let ran = self.container.exec(&[&[program], arguments].concat());
@@ -80,21 +85,21 @@ impl Siege {
         ran
     }
 
-    /// A Perl program as the account.
+    /// Run a Perl program as the account.
     #[track_caller]
     fn perl(&self, program: &str, arguments: &[&str]) -> Ran {
         self.container.exec_as("hermes", &[&["perl", "-e", program], arguments].concat())
     }
 
-    /// `docker restart`: cont-init.d, fix-attrs and the boot pass all run again.
+    /// `docker restart`. The scripts of cont-init.d, with hermes-fix-attrs and the boot pass, run again.
     fn restart(&self) {
         let boots = self.container.logs().matches("reconcile: done").count();
         docker(&["restart", "-t", "90", &self.container.name]).code(0);
         self.container.wait_for_boot(boots + 1);
     }
 
-    /// Whatever the account has tried: root's files are as they were, nothing of the account's ran as root, nothing of
-    /// root's is on the volume, no secret either, and the log shows none.
+    /// Check that the account has done no harm: root's files are unchanged, no program of the account ran as root, no
+    /// file of root and no secret is on the volume, and no secret is in the log.
     #[track_caller]
     fn unharmed(&self) {
         let changed = self.container.sh(&format!("{LOOK}\nlook | diff /root/before - || true")).ok();
@@ -108,7 +113,7 @@ impl Siege {
     }
 }
 
-/// No byte that moves a cursor, and no secret.
+/// Check that the text has no byte that moves a cursor, and no secret.
 #[track_caller]
 fn clean(text: &str) {
     let raw = text.chars().find(|c| c.is_control() && *c != '\n' || matches!(*c, '\u{202a}'..='\u{202e}'));
@@ -116,7 +121,7 @@ fn clean(text: &str) {
     assert!(!text.contains(SECRET), "{text}");
 }
 
-/// The account's shell makes these programs of its own, each of which says who ran it.
+/// A shell script for the account. It makes a program at each of these paths, which records the uid that runs it.
 fn traps(paths: &[String]) -> String {
     let trap = "#!/bin/sh\necho \"$0 $*\" >>/tmp/traps/ran-as-$(/usr/bin/id -u)\n";
     let mut script = format!("trap_=$(cat <<'END'\n{trap}END\n)\n");

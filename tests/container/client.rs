@@ -1,9 +1,9 @@
 use crate::engine::{Container, Ran, Volume, image, once, until};
 
-/// Hermes Agent's own, with nothing of ours before it.
+/// Hermes Agent's own client, called without the shim.
 const CLIENT: &str = "/opt/hermes/.venv/bin/hermes";
 
-/// What a user does with profiles and gateways, as USER, by `docker exec`.
+/// What a user does with profiles and gateways in a day, as this user, by `docker exec`.
 fn a_day_with_the_shim(user: &str) {
     let container = Container::start(&[], &["sleep", "infinity"]);
     let hermes = |arguments: &[&str]| {
@@ -35,7 +35,7 @@ fn a_day_with_the_shim(user: &str) {
     hermes(&["gateway", "stop", "--all"]).code(0);
     assert_eq!(up(), "");
 
-    // Also one that is running goes, and nothing of it comes back.
+    // A profile whose gateway runs can be deleted as well, and nothing of it comes back.
     hermes(&["-p", "coder", "gateway", "start"]).code(0);
     hermes(&["profile", "delete", "-y", "coder"]).code(0);
     assert_eq!(container.exec(&["hermes-svc-list"]).ok(), "default");
@@ -46,6 +46,7 @@ fn a_day_with_the_shim(user: &str) {
     assert_eq!(container.exec(&["find", "/opt/data", "-user", "root"]).ok(), "");
 }
 
+/// Row H6 of docs/failures.md.
 #[test]
 fn root_makes_runs_and_deletes_profiles_with_the_client() {
     a_day_with_the_shim("root");
@@ -64,7 +65,7 @@ fn hermes_agents_own_client_and_the_tools_understand_each_others_slots() {
         command.extend(arguments);
         container.exec_as("hermes", &command)
     };
-    // Its slot, our tools.
+    // The client's hook or the watcher makes this slot, and our tools handle it.
     client(&["profile", "create", "theirs", "--no-alias"]).code(0);
     until("theirs has a slot", 10, || container.exec(&["hermes-svc-list"]).ok() == "default\ntheirs");
     client(&["-p", "theirs", "gateway", "start"]).code(0);
@@ -73,7 +74,7 @@ fn hermes_agents_own_client_and_the_tools_understand_each_others_slots() {
     container.exec(&["hermes-svc-stop", "-w", "theirs"]).code(0);
     assert_eq!(container.state("theirs"), "down");
 
-    // Our slot, its client.
+    // Our tools make this slot, and the client handles it.
     container.make_profiles(&["ours"]);
     client(&["-p", "ours", "gateway", "start"]).code(0);
     until("ours is up", 30, || container.state("ours") == "up");
@@ -105,6 +106,7 @@ fn install_and_uninstall_point_to_profile_create_and_delete() {
     assert!(said.contains("hermes profile delete NAME"), "{said}");
 }
 
+/// Rows B12, C6 of docs/failures.md.
 #[test]
 fn the_shim_ends_with_the_tools_exit_codes_and_their_one_line() {
     let container = Container::start(&[], &["sleep", "infinity"]);
@@ -126,6 +128,7 @@ fn a_deletion_that_was_not_confirmed_changes_nothing() {
     container.sh("[ -e /opt/data/profiles/coder/SOUL.md ]").code(0);
 }
 
+/// Row D4 of docs/failures.md.
 #[test]
 fn the_chosen_profile_is_the_one_that_the_client_means() {
     let container = Container::start(&[], &["sleep", "infinity"]);
@@ -133,11 +136,12 @@ fn the_chosen_profile_is_the_one_that_the_client_means() {
     container.exec(&["hermes", "profile", "use", "coder"]).code(0);
     container.exec(&["hermes", "gateway", "start"]).code(0);
     until("coder is up", 30, || container.exec(&["hermes-svc-list", "-u"]).ok() == "coder");
-    // But what was named is what is meant.
+    // A profile that is named counts more than the chosen one.
     container.exec(&["hermes", "-p", "default", "gateway", "start"]).code(0);
     assert_eq!(container.exec(&["hermes-svc-list", "-u"]).ok(), "default\ncoder");
 }
 
+/// Row B13 of docs/failures.md.
 #[test]
 fn outside_s6_the_shim_changes_nothing() {
     let volume = Volume::with_profiles(&["coder"]);

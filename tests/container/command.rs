@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::engine::{Container, KEY, Ran, Volume, docker, image, label, once, run, until};
 
-/// `docker run -it` as somebody at a terminal would, by way of script(1).
+/// `docker run -it` at a terminal, which script(1) provides.
 fn at_a_terminal(command: &str) -> Ran {
     let command = format!("docker run --rm -it --label {} {} {command}", label(), image());
     let ran = run("script", &["-qec", &command, "/dev/null"]);
     Ran { out: ran.out.replace('\r', ""), ..ran }
 }
 
-/// The same, with keys that are typed when the output has this in it.
+/// The same. When the output ends with `when`, `keys` are typed.
 fn typed_at_a_terminal(command: &str, when: &str, keys: &[u8]) -> Ran {
     let command = format!("docker run --rm -it --label {} {} {command}", label(), image());
     let mut script = Command::new("timeout")
@@ -59,7 +59,7 @@ fn the_containers_variables_reach_the_command_and_the_gateways_to_the_last_byte(
     let options = ["-e", "T_EMPTY=", "-e", "T_LINES= two\n\n", "-e", "T_TAB=\t"];
     let container = Container::start(&options, &["sh", "-c", "echo $$ >/tmp/command; while :; do sleep 1; done"]);
     container.exec(&["hermes-svc-start", "-w", "default"]).code(0);
-    // After the boot pass come the services, and the command after them.
+    // The services come up after the boot pass, and the command starts after them.
     until("the command runs", 60, || container.exec(&["test", "-s", "/tmp/command"]).code == 0);
     let command = container.exec(&["cat", "/tmp/command"]).ok();
     for pid in [command, container.status("default", "pid").to_string()] {
@@ -73,7 +73,7 @@ fn anything_else_is_for_the_client() {
     assert!(once(&[], &["--version"]).code(0).out.contains("Hermes Agent v0.19.0"));
     let ran = once(&[], &["no-such-subcommand"]).code(2);
     assert!(ran.err.contains("invalid choice: 'no-such-subcommand'"), "{}", ran.err);
-    // Nobody has told it whom to ask, and it says so.
+    // No model is configured, and the client says so.
     let ran = once(&[], &["chat", "-q", "hi"]).code(1);
     assert!(ran.out.contains("hermes setup"), "{}", ran.out);
 }
@@ -84,6 +84,7 @@ fn no_command_is_the_client() {
     assert!(ran.out.contains("hermes setup"), "{}", ran.out);
 }
 
+/// Row F10 of docs/failures.md.
 #[test]
 fn a_parked_container_ends_at_sigterm_and_not_by_force() {
     let container = Container::start(&[], &["sleep", "infinity"]);
@@ -111,7 +112,7 @@ fn ctrl_c_without_a_terminal_drains_the_gateways_and_what_is_not_meant_to_end_it
     for signal in ["HUP", "QUIT", "WINCH"] {
         docker(&["kill", "-s", signal, &container.name]).code(0);
     }
-    // Works to its end only in a container that is not being stopped.
+    // A restart can only be carried out in a container that is not being stopped.
     container.exec(&["hermes-svc-restart", "-w", "default"]).code(0);
     container.exec(&["hermes-svc-status", "-c"]).code(0);
     docker(&["kill", "-s", "INT", &container.name]).code(0);
@@ -122,7 +123,7 @@ fn ctrl_c_without_a_terminal_drains_the_gateways_and_what_is_not_meant_to_end_it
 
 #[test]
 fn ctrl_c_at_a_terminal_is_for_the_command_and_ends_it() {
-    // Not in one piece in what script(1) is told, or that would be taken for the output.
+    // The word is split in two in the command, because script(1) may print the command itself.
     let ran = typed_at_a_terminal("sh -c 'echo RE\"\"ADY; exec sleep 1000'", "READY", b"\x03").code(130);
     assert!(ran.out.contains("READY"), "{}", ran.out);
 }
@@ -131,7 +132,7 @@ fn ctrl_c_at_a_terminal_is_for_the_command_and_ends_it() {
 fn a_terminal_reaches_the_command_and_its_exit_code_comes_back() {
     let ran = at_a_terminal("sh -c 'test -t 0 && test -t 1 && test -t 2 && tty; ps -o tpgid= -p $$; exit 5'").code(5);
     assert!(ran.out.contains("/dev/pts/"), "{}", ran.out);
-    // In the foreground of its terminal, or Ctrl-C and raw mode would not be its own.
+    // The command is in the foreground of its terminal. Otherwise Ctrl-C and raw mode would not work for it.
     assert!(!ran.out.lines().any(|line| line.trim() == "-1"), "{}", ran.out);
 }
 
@@ -139,7 +140,8 @@ fn a_terminal_reaches_the_command_and_its_exit_code_comes_back() {
 fn the_terminal_interface_gets_its_terminal() {
     let key = "OPENROUTER_API_KEY=sk-or-v1-0123456789abcdef";
     let container = Container::launch(&["-i", "-t", "-e", key], &["--tui"]);
-    // The interface runs at the terminal, in front, and has made it raw: what is typed is its own to show.
+    // The interface runs in the foreground of its terminal, and has set it to raw mode, so it shows the typed
+    // characters itself.
     until("the interface has its terminal", 120, || {
         let processes = container.exec(&["ps", "-eo", "tty,stat,args"]).out;
         let node = processes.lines().find(|line| line.contains("tui_dist/entry.js"));
@@ -148,6 +150,7 @@ fn the_terminal_interface_gets_its_terminal() {
     });
 }
 
+/// Rows F10, F11 of docs/failures.md.
 #[test]
 fn gateway_run_is_the_supervised_gateway_of_default_and_says_so() {
     let key = format!("API_SERVER_KEY={KEY}");
@@ -155,7 +158,7 @@ fn gateway_run_is_the_supervised_gateway_of_default_and_says_so() {
     container.wait_for_log("the gateway of default runs under s6");
     until("default is healthy", 180, || container.healthy("default"));
     assert_eq!(container.intent("default"), "running");
-    // The command parks; the gateway is s6's to restart.
+    // The command only waits. s6 restarts the gateway.
     let pid = container.status("default", "pid");
     container.exec(&["kill", "-9", &pid.to_string()]).code(0);
     until("another process is up", 60, || {
@@ -163,12 +166,13 @@ fn gateway_run_is_the_supervised_gateway_of_default_and_says_so() {
         now.is_number() && now != pid
     });
     assert_eq!(container.inspect("{{.State.Running}}"), "true");
-    // The command asks for it anew at every start of the container.
+    // The command starts the gateway anew at every start of the container.
     container.exec(&["hermes-svc-stop", "-w", "default"]).code(0);
     docker(&["restart", "-t", "90", &container.name]).code(0);
     until("default is up again", 90, || container.state("default") == "up");
 }
 
+/// Row D7 of docs/failures.md.
 #[test]
 fn gateway_run_of_a_named_profile_serves_that_profile() {
     let volume = Volume::with_profiles(&["viewer"]);
@@ -193,6 +197,7 @@ fn gateway_run_no_supervise_is_the_gateway_itself() {
     }
 }
 
+/// Row F17 of docs/failures.md.
 #[test]
 fn a_hundred_orphans_leave_no_zombie() {
     let container = Container::start(&[], &["sleep", "infinity"]);
@@ -201,7 +206,7 @@ fn a_hundred_orphans_leave_no_zombie() {
         .ok();
     let pids: Vec<_> = pids.lines().collect();
     assert_eq!(pids.len(), 100);
-    // Also a zombie still has its number.
+    // A zombie keeps its pid, so its directory in /proc would still be there.
     let still = format!("cd /proc; ls -d {} 2>/dev/null || true", pids.join(" "));
     assert_ne!(container.sh(&still).ok(), "");
     until("every one has been reaped", 60, || container.sh(&still).ok().is_empty());

@@ -1,22 +1,23 @@
-//! The engine's client, and containers and volumes that clean up after themselves.
+//! The client of the container engine, and containers and volumes that are removed when they are dropped.
 
+use crate::wait::wait_at_pace;
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// 32 hex characters, as Hermes Agent asks for.
+/// An API key of 32 hexadecimal characters, which is the form that Hermes Agent requires.
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// How long one command may take. Seconds.
+/// How long one command may take, in seconds.
 const PATIENCE: &str = "240";
 
-/// The image under test.
+/// The name of the image under test.
 pub fn image() -> String {
     std::env::var("HERMES_S6_IMAGE").unwrap_or_else(|_| String::from("hermes-s6:test"))
 }
 
-/// What a command left behind.
+/// The result of a command that has ended.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -25,21 +26,21 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// It ended with this code.
+    /// Check the exit code.
     #[track_caller]
     pub fn code(self, code: i32) -> Self {
         assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
         self
     }
 
-    /// It succeeded; its output, without the last newline.
+    /// Check that the command succeeded. Returns its output without the last newline.
     #[track_caller]
     pub fn ok(self) -> String {
         self.code(0).out.trim_end().to_owned()
     }
 }
 
-/// Run a program to its end, or to the end of all patience (exit code 124).
+/// Run a program to its end. If it takes longer than `PATIENCE`, it is killed, and the exit code is 124.
 pub fn run(program: &str, arguments: &[&str]) -> Ran {
     let output = Command::new("timeout")
         .args(["-k", "5", PATIENCE, program])
@@ -58,38 +59,37 @@ pub fn docker(arguments: &[&str]) -> Ran {
     run("docker", arguments)
 }
 
-/// Is the scandir the account's in this run of the suite? Sealed is the default.
+/// Does this run of the suite test containers whose scandir is open? The default is sealed.
 pub fn open() -> bool {
     std::env::var_os("HERMES_S6_TEST_OPEN").is_some()
 }
 
-/// The option that makes it so.
+/// The option that opens the scandir, if this run of the suite tests that.
 fn mode() -> &'static [&'static str] {
     if open() { &["-e", "HERMES_OPEN_SCANDIR=1"] } else { &[] }
 }
 
-/// Everything of one run of the suite carries it, so that what is left after an interrupt can be found.
+/// The label of all containers and volumes of this run of the suite. image-build/run-suite removes what has the label,
+/// even if the run was interrupted.
 pub fn label() -> String {
     format!("hermes-s6.test={}", std::env::var("HERMES_S6_TEST_RUN").unwrap_or_else(|_| String::from("0")))
 }
 
-/// A name that no other test, process or run has.
+/// A name that no other test, process or run uses.
 pub fn unique(what: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("hermes-s6-test-{what}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Wait until `condition` holds.
+/// Wait until `condition` is true, for at most this many seconds.
 #[track_caller]
 pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(seconds), "not within {seconds} s: {what}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    // The pace is slow, because each look may start a process in a container.
+    let (pace, ceiling) = (Duration::from_millis(200), Duration::from_secs(seconds));
+    wait_at_pace(what, pace, ceiling, || condition().then_some(()));
 }
 
-/// `docker run --rm` with what the image does to COMMAND.
+/// Run a container to its end (`docker run --rm`), with these arguments for the image.
 pub fn once(options: &[&str], command: &[&str]) -> Ran {
     let (label, image) = (label(), image());
     let mut arguments = vec!["run", "--rm", "--label", &label];
@@ -100,7 +100,7 @@ pub fn once(options: &[&str], command: &[&str]) -> Ran {
     docker(&arguments)
 }
 
-/// A named volume, gone with its owner.
+/// A named volume, which is removed when this value is dropped.
 pub struct Volume(String);
 
 impl Volume {
@@ -110,14 +110,14 @@ impl Volume {
         Self(name)
     }
 
-    /// A volume with these profiles in it, as the image's account would have made them.
+    /// A volume with these profiles, made by the account of the image.
     pub fn with_profiles(names: &[&str]) -> Self {
         let volume = Self::new();
         volume.script(&profiles_script(names));
         volume
     }
 
-    /// The option that mounts it at the home.
+    /// The value of `-v` that mounts the volume at the home.
     pub fn at_home(&self) -> String {
         format!("{}:/opt/data", self.0)
     }
@@ -126,7 +126,7 @@ impl Volume {
         format!("{}:{path}", self.0)
     }
 
-    /// Run a shell script on the volume as the account, without a boot.
+    /// Run a shell script as the account in the directory of the volume, without booting s6.
     pub fn script(&self, script: &str) -> String {
         self.script_as("hermes", script)
     }
@@ -143,7 +143,7 @@ impl Drop for Volume {
     }
 }
 
-/// A shell script that makes profiles whose API server is enabled on whatever port they are given.
+/// A shell script that makes profiles whose API server is enabled and has no port of its own.
 pub fn profiles_script(names: &[&str]) -> String {
     let mut script = String::from("umask 022; home=${HERMES_HOME:-/opt/data}\n");
     for name in names {
@@ -157,25 +157,25 @@ pub fn profiles_script(names: &[&str]) -> String {
     script
 }
 
-/// A running container, gone with its owner.
+/// A running container, which is removed when this value is dropped.
 pub struct Container {
     pub name: String,
 }
 
 impl Container {
-    /// Start one and wait until its boot pass is over.
+    /// Start a container, and wait until its boot pass is over.
     pub fn start(options: &[&str], command: &[&str]) -> Self {
         let container = Self::launch(options, command);
         container.wait_for_boot(1);
         container
     }
 
-    /// On a volume, doing nothing of its own.
+    /// Start a container on this volume whose command does nothing.
     pub fn on(volume: &Volume) -> Self {
         Self::start(&["-v", &volume.at_home()], &["sleep", "infinity"])
     }
 
-    /// Start one without waiting for anything.
+    /// Start a container without waiting for its boot pass.
     pub fn launch(options: &[&str], command: &[&str]) -> Self {
         let (name, label, image) = (unique("container"), label(), image());
         let mut arguments = vec!["run", "-d", "--name", &name, "--label", &label];
@@ -188,7 +188,7 @@ impl Container {
         container
     }
 
-    /// The boot pass has said `done` so many times in the life of this container.
+    /// Wait until the boot pass has printed its `done` line this many times since the container was made.
     #[track_caller]
     pub fn wait_for_boot(&self, times: usize) {
         until(&format!("boot {times} of the container is over; its log: {}", self.logs()), 90, || {
@@ -196,7 +196,7 @@ impl Container {
         });
     }
 
-    /// Start it again after a stop.
+    /// Start the container again after a stop, and wait for its boot pass.
     #[track_caller]
     pub fn revive(&self) {
         let boots = self.logs().matches("reconcile: done").count();
@@ -204,7 +204,7 @@ impl Container {
         self.wait_for_boot(boots + 1);
     }
 
-    /// Everything that the container has said, both streams.
+    /// The container's log, stdout and stderr.
     pub fn logs(&self) -> String {
         let ran = docker(&["logs", &self.name]);
         ran.out + &ran.err
@@ -231,19 +231,19 @@ impl Container {
         docker(&arguments)
     }
 
-    /// Start a program and leave it to itself.
+    /// Start a program in the container without waiting for its end.
     pub fn detach_as(&self, user: &str, command: &[&str]) {
         let mut arguments = vec!["exec", "-d", "--user", user, &self.name];
         arguments.extend(command);
         docker(&arguments).code(0);
     }
 
-    /// A shell script as root.
+    /// Run a shell script as root.
     pub fn sh(&self, script: &str) -> Ran {
         self.exec(&["sh", "-ec", script])
     }
 
-    /// A shell script as the account.
+    /// Run a shell script as the account.
     pub fn sh_as_hermes(&self, script: &str) -> Ran {
         self.exec_as("hermes", &["sh", "-ec", script])
     }
@@ -255,7 +255,7 @@ impl Container {
         }
     }
 
-    /// Start gateways and wait until they are ready, API server included.
+    /// Start the gateways of these profiles, and wait until each is ready and answers on its port.
     #[track_caller]
     pub fn start_ready(&self, profiles: &[&str]) {
         let mut command = vec!["hermes-svc-start", "-W", "-t", "180000"];
@@ -267,14 +267,14 @@ impl Container {
         self.exec(&["hermes-port-alloc", profile]).ok()
     }
 
-    /// Does anything answer `/health` on this profile's port?
+    /// Does a server answer `/health` on this profile's port?
     pub fn healthy(&self, profile: &str) -> bool {
         let url = format!("http://127.0.0.1:{}/health", self.port(profile));
         let ran = self.exec(&["curl", "-sf", "--max-time", "5", &url]);
         ran.code == 0 && ran.out.contains("\"ok\"")
     }
 
-    /// One field of `hermes-svc-status -j` for one profile.
+    /// One field of the profile's record in `hermes-svc-status -j`.
     pub fn status(&self, profile: &str, field: &str) -> serde_json::Value {
         let ran = self.exec(&["hermes-svc-status", "-j", profile]);
         let record = ran
@@ -289,12 +289,12 @@ impl Container {
         self.status(profile, "state").as_str().unwrap_or_default().to_owned()
     }
 
-    /// The recorded intent, from the volume.
+    /// The recorded intent of a profile.
     pub fn intent(&self, profile: &str) -> String {
         self.status(profile, "intent").as_str().unwrap_or_default().to_owned()
     }
 
-    /// Of the engine's own record, one template.
+    /// The result of this template in `docker inspect`.
     pub fn inspect(&self, template: &str) -> String {
         docker(&["inspect", "-f", template, &self.name]).ok()
     }
@@ -303,7 +303,7 @@ impl Container {
         self.inspect("{{.State.ExitCode}}").parse().unwrap_or(-1)
     }
 
-    /// Stop it, with so many seconds of patience; how long that took.
+    /// Stop the container, with this grace in seconds. Returns how long the stop took.
     pub fn stop(&self, seconds: u32) -> Duration {
         let start = Instant::now();
         docker(&["stop", "-t", &seconds.to_string(), &self.name]).code(0);

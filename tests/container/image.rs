@@ -10,8 +10,9 @@ fn the_image_says_how_it_starts_what_it_keeps_and_what_it_is() {
     assert_eq!(inspect("{{json .Config.Volumes}}"), r#"{"/opt/data":{}}"#);
     assert_eq!(inspect("{{json .Config.Healthcheck.Test}}"), r#"["CMD","/usr/local/bin/hermes-svc-status","-c"]"#);
     assert_eq!(inspect("{{.Config.User}}"), "");
-    // default's API server, and the dashboard
-    assert_eq!(inspect("{{json .Config.ExposedPorts}}"), r#"{"9119/tcp":{},"9495/tcp":{}}"#);
+    // The ports of default's API server and of the dashboard.
+    assert_eq!(inspect("{{json .Config.ExposedPorts}}"), r#"{"8642/tcp":{},"9119/tcp":{}}"#);
+    assert!(inspect("{{json .Config.Env}}").contains(r#""API_SERVER_PORT=8642""#));
     for name in ["title", "description", "licenses", "version", "revision"] {
         let value = inspect(&format!("{{{{index .Config.Labels \"org.opencontainers.image.{name}\"}}}}"));
         assert!(!value.is_empty(), "no label {name}");
@@ -21,7 +22,7 @@ fn the_image_says_how_it_starts_what_it_keeps_and_what_it_is() {
 #[test]
 fn a_change_of_our_source_changes_the_last_layer_only() {
     let history = docker(&["history", "--no-trunc", "--format", "{{.Size}}|{{.CreatedBy}}", &image()]).ok();
-    // Newest first; what has no size is a setting.
+    // The newest layer comes first. A layer without a size is only a setting.
     let mut layers = history.lines().filter(|line| !line.starts_with("0B|"));
     let newest = layers.next().unwrap_or_default();
     assert!(newest.contains("/tools/") || newest.contains("COPY dir:"), "{newest}");
@@ -30,6 +31,7 @@ fn a_change_of_our_source_changes_the_last_layer_only() {
     assert!(first.ends_with("MB") || first.ends_with("kB"), "the newest layer weighs {first}");
 }
 
+/// Row H7 of docs/failures.md.
 #[test]
 fn every_tool_is_a_link_to_one_static_executable() {
     let script = "cd /usr/local/bin
@@ -57,6 +59,7 @@ fn the_sources_of_the_tools_and_the_image_name_the_same_tools() {
     assert_eq!(there.lines().collect::<Vec<_>>(), expected);
 }
 
+/// Row H7 of docs/failures.md.
 #[test]
 fn the_account_can_write_nowhere_but_where_it_should() {
     let script = "find / -xdev \\( -type f -o -type d \\) -writable 2>/dev/null | grep -v -e '^/tmp' -e '^/var/tmp' -e '^/run/lock$' -e '^/opt/data$' || true";
@@ -67,7 +70,7 @@ fn the_account_can_write_nowhere_but_where_it_should() {
 
 #[test]
 fn hermes_agent_and_all_it_needs_are_the_versions_of_the_lock() {
-    let lock = include_str!("../../docker/requirements.lock");
+    let lock = include_str!("../../image/requirements.lock");
     let mut locked: Vec<String> = lock
         .lines()
         .filter(|line| !line.starts_with([' ', '#']))
@@ -119,7 +122,7 @@ fn a_release_file_with_another_checksum_is_refused_before_it_is_unpacked() {
     let directory = std::env::temp_dir().join(crate::engine::unique("release"));
     std::fs::create_dir_all(&directory).unwrap();
     let script = directory.join("unpack-s6-overlay");
-    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/docker/unpack-s6-overlay"), &script).unwrap();
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/image/unpack-s6-overlay"), &script).unwrap();
     std::fs::write(directory.join("s6-overlay-noarch.tar.xz"), "not the release").unwrap();
     let into = directory.join("layer");
     let sums =

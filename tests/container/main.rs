@@ -1,32 +1,34 @@
-//! What is true of a running container: the image is booted with the engine that is there, with the real Hermes Agent in
-//! it. `make test-container` builds the image and runs this. The image's name is in `HERMES_S6_IMAGE`; its s6 layer may be
-//! the real one or the stand-in, and nothing here asks which.
+//! Tests of a running container. The image is booted with this machine's container engine, and has the real Hermes
+//! Agent. `make test-container` builds the image and runs the tests. `HERMES_S6_IMAGE` is the name of the image. The s6
+//! layer of the image may be the real one or the stand-in, and the tests are the same for both.
 
 mod engine;
+#[path = "../support/wait.rs"]
+mod wait;
 
-/// The account, the home and who owns what in it.
+/// The account, the home, and the owners of files.
 mod accounts;
-/// The account against root, in a sealed container.
+/// Attacks of the account on root, in a sealed container.
 mod attacker;
-/// Hermes Agent's own client, through the shim and without it.
+/// Hermes Agent's own client, with and without the shim.
 mod client;
-/// What the container's command becomes.
+/// The container's command.
 mod command;
-/// What the image is made of.
+/// The content of the image.
 mod image;
-/// compose.yaml and deploy/, against their schemas.
+/// compose.yaml and deploy/, compared with their schemas.
 mod manifests;
-/// The way back: the scandir is the account's.
+/// HERMES_OPEN_SCANDIR=1, with which the scandir belongs to the account.
 mod open_scandir;
-/// Profiles that come, go and change their names while the container runs.
+/// Profiles that appear, go and change their names while the container runs.
 mod profiles;
-/// Set-ups that cannot work, and what is said of them.
+/// Set-ups that cannot work, and the messages about them.
 mod refusals;
-/// Restarts, and what comes back.
+/// Restarts of the container, and which gateways come back.
 mod restart;
-/// s6-rc.d against the documented source format.
+/// s6-rc.d, compared with the documentation of s6-rc's source format.
 mod s6_rc;
-/// main-hermes and dashboard.
+/// The static services main-hermes and dashboard.
 mod services;
 /// Two containers on one volume.
 mod sharing;

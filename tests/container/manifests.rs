@@ -17,7 +17,7 @@ fn compose_yaml_fits_its_schema() {
         run("env", &arguments)
     };
     check("HERMES_DASHBOARD_PASSWORD=secret").code(0);
-    // Nobody gets a dashboard without having chosen a password.
+    // The dashboard does not start unless a password was chosen.
     let ran = check("HERMES_DASHBOARD_PASSWORD=");
     assert_ne!(ran.code, 0);
     assert!(ran.err.contains("choose a password for the dashboard"), "{}", ran.err);
@@ -25,12 +25,14 @@ fn compose_yaml_fits_its_schema() {
 
 #[test]
 fn the_kubernetes_manifests_fit_their_schemas() {
-    let ran = run("sh", &[&format!("{ROOT}/container/kubernetes-validate"), &format!("{ROOT}/deploy/kubernetes.yaml")]);
+    let ran =
+        run("sh", &[&format!("{ROOT}/image-build/kubernetes-validate"), &format!("{ROOT}/deploy/kubernetes.yaml")]);
     let said = format!("{}{}", ran.out, ran.err);
     assert_eq!(ran.code, 0, "{said}");
     assert!(said.contains("passed for resource statefulset/hermes"), "{said}");
 }
 
+/// Row F15 of docs/failures.md.
 #[test]
 fn the_manifests_leave_the_gateways_time_to_drain() {
     let text = |name: &str| std::fs::read_to_string(format!("{ROOT}/{name}")).unwrap();
@@ -38,7 +40,7 @@ fn the_manifests_leave_the_gateways_time_to_drain() {
     let kill = number("template/gateway/timeout-kill");
     let down = number("s6-rc.d/hermes-gateways/timeout-down");
     assert!(kill < down, "s6-rc gives up after {down} ms, before a gateway is killed after {kill}");
-    // And after it s6's own three seconds
+    // s6-overlay waits for three more seconds after the drain.
     let grace = (down + 3000).div_ceil(1000);
     for (file, key) in
         [("compose.yaml", "stop_grace_period: "), ("deploy/kubernetes.yaml", "terminationGracePeriodSeconds: ")]

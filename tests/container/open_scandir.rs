@@ -1,17 +1,18 @@
-//! HERMES_OPEN_SCANDIR=1, the way back to what Hermes Agent's own image does, in whatever mode the rest of the suite is.
+//! HERMES_OPEN_SCANDIR=1 gives the scandir to the account, as Hermes Agent's own image does. These tests set it
+//! themselves, so they run in both modes of the suite.
 
 use crate::engine::{Container, until};
 
-/// Hermes Agent's own, with nothing of ours before it.
+/// Hermes Agent's own client, called without the shim.
 const CLIENT: &str = "/opt/hermes/.venv/bin/hermes";
 
 fn opened() -> Container {
     Container::start(&["-e", "HERMES_OPEN_SCANDIR=1"], &["sleep", "infinity"])
 }
 
-/// Nobody of root's makes or takes away slots.
+/// Stop the watcher, so that no process of root makes or removes slots.
 fn without_the_watcher(container: &Container) {
-    // The boot pass is over before it is started.
+    // The watcher is started after the boot pass.
     let watcher = "/run/service/hermes-profile-watch";
     until("the watcher is up", 60, || container.exec(&["s6-svstat", "-o", "up,ready", watcher]).ok() == "true true");
     container.exec(&["s6-svc", "-wD", "-d", watcher]).code(0);
@@ -72,12 +73,12 @@ fn so_do_our_tools_as_hermes() {
         format!("reconcile: profile=coder prior_state=stopped action=unchanged port={port} prior_exit=unknown\n");
     let ran = tool("hermes-reconcile-one coder").code(0);
     assert_eq!(ran.out.split(" prior_exit=").next(), line.split(" prior_exit=").next());
-    // Root's tools and the account's share one lock, and understand each other's slots.
+    // The tools take the same lock whether root or the account runs them, and handle each other's slots.
     container.exec(&["hermes-svc-start", "-w", "coder"]).code(0);
     container.exec(&["hermes-reconcile-all"]).code(0);
     silent("hermes-svc-unregister coder", "profile=coder action=unregistered\n");
     silent("hermes-svc-list", "default\n");
-    // One of root's, which only root can delete, and does when it next publishes one.
+    // Only root can delete a slot that root has made. Root deletes it when root next publishes a slot.
     container.exec(&["hermes-svc-register", "coder"]).code(0);
     silent("hermes-svc-unregister coder", "profile=coder action=unregistered\n");
     container.exec(&["hermes-svc-register", "coder"]).code(0);

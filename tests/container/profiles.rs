@@ -1,20 +1,20 @@
-//! Profiles that come, go and change their names while the container runs, with the scandir sealed or open.
+//! Profiles that appear, go and change their names while the container runs, with the scandir sealed or open.
 
 use crate::engine::{Container, open, until};
 use std::time::{Duration, Instant};
 
-/// Hermes Agent's own, with nothing of ours before it.
+/// Hermes Agent's own client, called without the shim.
 const CLIENT: &str = "/opt/hermes/.venv/bin/hermes";
 
-/// What its own hook says where it may not publish.
+/// The warning of the client's hook if the hook may not publish.
 const WARNING: &str = "⚠ Could not register s6 gateway service";
 
 fn slots(container: &Container) -> String {
     container.exec(&["hermes-svc-list"]).ok()
 }
 
-/// Nothing of this profile is left: no slot, no half of one, no port, no process, no profile. What a gateway
-/// of Hermes Agent's writes by its old path while it ends is a directory, but none.
+/// Check that nothing of this profile is left: no slot, no hidden directory, no port, no process, no profile. A
+/// directory without a SOUL.md does not count: a gateway that ends may write to its old path.
 #[track_caller]
 fn nothing_is_left(container: &Container, profile: &str) {
     let left = format!(
@@ -42,6 +42,7 @@ fn create_through_the_shim_is_silent_and_ends_with_a_slot() {
     }
 }
 
+/// Row B2 of docs/failures.md.
 #[test]
 fn create_without_the_shim_warns_at_most_and_the_slot_is_there_within_a_second() {
     let container = Container::start(&[], &["sleep", "infinity"]);
@@ -50,12 +51,13 @@ fn create_without_the_shim_warns_at_most_and_the_slot_is_there_within_a_second()
         let over = Instant::now();
         let has = format!("[ -p /run/service/gateway-{profile}/supervise/control ]");
         until("the slot is there", 10, || container.sh(&has).code == 0);
-        // With what two calls of the engine take.
+        // One second for the slot, and one for two calls of the engine.
         assert!(over.elapsed() < Duration::from_secs(2), "{:?}", over.elapsed());
         assert!(ran.err.is_empty() && (!open() || !ran.out.contains(WARNING)), "{ran:?}");
     }
 }
 
+/// Rows B5, E9 of docs/failures.md.
 #[test]
 fn delete_leaves_nothing_with_the_shim_or_without() {
     let container = Container::start(&[], &["sleep", "infinity"]);
@@ -73,6 +75,7 @@ fn delete_leaves_nothing_with_the_shim_or_without() {
     }
 }
 
+/// Rows B4, B5 of docs/failures.md.
 #[test]
 fn removed_or_renamed_on_the_volume_a_profile_takes_its_slot_its_intent_and_its_port_along() {
     let container = Container::start(&[], &["sleep", "infinity"]);
@@ -91,10 +94,10 @@ fn removed_or_renamed_on_the_volume_a_profile_takes_its_slot_its_intent_and_its_
     for old in ["coder", "quiet"] {
         nothing_is_left(&container, old);
     }
-    // And the old name never comes back (B4, B5).
+    // The slot of the old name does not come back.
     container.exec(&["hermes-reconcile-all"]).code(0);
     container.sh("[ ! -e /opt/data/profiles/coder/SOUL.md ]").code(0);
-    // Its gateway still writes there.
+    // The gateway of the removed profile may still write there, so the removal is repeated.
     until("it is removed", 30, || container.sh_as_hermes("rm -rf /opt/data/profiles/poet").code == 0);
     until("its slot is gone", 90, || slots(&container) == "default\nsilent");
     nothing_is_left(&container, "poet");

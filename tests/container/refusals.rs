@@ -1,6 +1,6 @@
 use crate::engine::{Container, Volume, docker, once};
 
-/// The container refuses to start, at once, with one line that names the remedy.
+/// Check that the container refuses to start, with one line that names the remedy.
 #[track_caller]
 fn refused(options: &[&str], cause: &str, remedy: &str) {
     let ran = once(options, &["true"]).code(100);
@@ -13,17 +13,20 @@ fn refused(options: &[&str], cause: &str, remedy: &str) {
     assert!(table.contains(cause.trim_end_matches(' ')), "no row for {cause}");
 }
 
+/// Row C5 of docs/failures.md.
 #[test]
 fn another_init_before_ours_is_named() {
     refused(&["--init"], "/init is process ", "remove docker's --init");
 }
 
+/// Row C5 of docs/failures.md.
 #[test]
 fn a_pid_namespace_that_is_not_ours_alone_is_named() {
     let container = Container::start(&[], &["sleep", "infinity"]);
     refused(&["--pid", &format!("container:{}", container.name)], "/init is process ", "shareProcessNamespace");
 }
 
+/// Row C10 of docs/failures.md.
 #[test]
 fn a_run_directory_that_nothing_can_be_executed_in_is_named() {
     refused(&["--tmpfs", "/run"], "/run is mounted noexec", "--tmpfs /run:exec");
@@ -34,6 +37,7 @@ fn a_run_directory_that_nothing_can_be_executed_in_is_named() {
     );
 }
 
+/// Row C9 of docs/failures.md.
 #[test]
 fn a_run_directory_that_cannot_be_written_is_named() {
     refused(&["--read-only"], "/run cannot be written", "-e S6_READ_ONLY_ROOT=1");
@@ -42,6 +46,7 @@ fn a_run_directory_that_cannot_be_written_is_named() {
     refused(&["-v", &format!("{}:ro", volume.at("/run"))], "/run is mounted read-only", "--tmpfs /run:exec");
 }
 
+/// Row C9 of docs/failures.md.
 #[test]
 fn missing_capabilities_are_named() {
     refused(&["--cap-drop", "ALL"], "root lacks the capabilities ", "CHOWN DAC_OVERRIDE KILL SETGID SETUID");
@@ -53,12 +58,13 @@ fn a_user_who_cannot_have_the_run_directory_is_told_how() {
     let options = ["--user", "10000:10000", "--security-opt", "no-new-privileges"];
     let cause = "/run belongs to root, and without privileges user ";
     refused(&options, cause, "--tmpfs /run:exec,uid=10000,gid=10000");
-    // Nor does a promise that it may be written by all help where it may not.
+    // The variable that accepts a world-writable /run does not help if /run cannot be written.
     let promised = "S6_YES_I_WANT_A_WORLD_WRITABLE_RUN_BECAUSE_KUBERNETES=1";
     refused(&[&options[..], &["-e", promised]].concat(), cause, "an emptyDir");
 }
 
-/// The container starts, its log has a warning that names the remedy, and the table of warnings has its row.
+/// Check that the container starts, that its log has a warning with the remedy, and that docs/TROUBLESHOOTING.md has
+/// the row.
 #[track_caller]
 fn warned(options: &[&str], cause: &str, remedy: &str, row: &str) {
     let table = include_str!("../../docs/TROUBLESHOOTING.md");
@@ -81,6 +87,7 @@ fn a_read_only_home_is_named() {
     );
 }
 
+/// Row C8 of docs/failures.md.
 #[test]
 fn somebody_elses_home_is_named_with_the_ids_that_would_do() {
     let volume = Volume::with_profiles(&["coder"]);
@@ -89,10 +96,11 @@ fn somebody_elses_home_is_named_with_the_ids_that_would_do() {
     const OWNER: &str = "PATH belongs to U:G and cannot be written by U:G";
     warned(&["-v", &at_home], "/opt/data belongs to 1234:1235", "HERMES_UID=1234 and HERMES_GID=1235", OWNER);
     warned(&["-v", &at_home, "--user", "10000:10000"], "/opt/data belongs to 1234:1235", "--user 1234:1235", OWNER);
-    // What it cannot have it leaves alone.
+    // The owner of a home that belongs to somebody else is not changed.
     assert_eq!(volume.script("stat -c %u:%g ."), "1234:1235");
 }
 
+/// Row C8 of docs/failures.md.
 #[test]
 fn ids_that_will_not_do_are_refused_and_the_image_s_own_stay() {
     warned(&["-e", "PUID=0"], "PUID=0 is refused", "a uid from 1 to 65534", "HERMES_UID=0 is refused");
@@ -108,6 +116,7 @@ fn ids_that_cannot_be_had_on_a_read_only_root_are_named() {
     warned(&options, "unable to make hermes uid 1234", "--user 1234:10000", "unable to make hermes uid N");
 }
 
+/// Row F15 of docs/failures.md.
 #[test]
 fn a_grace_that_is_too_short_is_named() {
     warned(&["-e", "S6_KILL_GRACETIME=100"], "S6_KILL_GRACETIME=100", "3000 or more", "S6_KILL_GRACETIME=N");

@@ -4,7 +4,7 @@ use crate::engine::{Container, Volume, docker, until};
 
 const PATIENCE: u32 = 90;
 
-/// Profiles `a` and `d` are up and serve on their old ports, and nothing else is up.
+/// Check that the gateways of `a` and `d` are up on their old ports, and that no other gateway is up.
 #[track_caller]
 fn only_a_and_d_are_up(container: &Container, ports: &[String; 4]) {
     until("a and d are healthy", 240, || container.healthy("a") && container.healthy("d"));
@@ -13,6 +13,7 @@ fn only_a_and_d_are_up(container: &Container, ports: &[String; 4]) {
     assert_eq!(["a", "b", "d"].map(|profile| container.intent(profile)), ["running", "stopped", "running"]);
 }
 
+/// Rows A1, E1 of docs/failures.md.
 #[test]
 fn exactly_the_intended_gateways_come_back_on_their_old_ports() {
     let volume = Volume::with_profiles(&["a", "b", "c", "d"]);
@@ -26,7 +27,7 @@ fn exactly_the_intended_gateways_come_back_on_their_old_ports() {
     container.wait_for_boot(2);
     only_a_and_d_are_up(&container, &ports);
 
-    // The gateway dies by SIGKILL, and the whole container right after it.
+    // The gateway is killed by SIGKILL, and the whole container right after it.
     let pid = container.status("d", "pid").to_string();
     container.exec(&["kill", "-9", &pid]).code(0);
     docker(&["kill", &container.name]).code(0);
@@ -61,7 +62,7 @@ fn a_restart_in_the_middle_of_a_start_or_a_stop_leaves_one_of_the_two() {
     for (round, tool) in ["hermes-svc-start", "hermes-svc-stop"].into_iter().cycle().take(8).enumerate() {
         std::thread::scope(|scope| {
             scope.spawn(|| container.exec(&[tool, "-w", "coder"]));
-            // Another moment of it in every round.
+            // The restart comes at a different moment of the tool in each round.
             std::thread::sleep(Duration::from_millis(120 * round as u64));
             docker(&["restart", "-t", &PATIENCE.to_string(), &container.name]).code(0);
         });
@@ -74,6 +75,7 @@ fn a_restart_in_the_middle_of_a_start_or_a_stop_leaves_one_of_the_two() {
     }
 }
 
+/// Rows A1, F15 of docs/failures.md.
 #[test]
 fn stopping_the_container_drains_the_gateways_and_keeps_what_was_wanted() {
     let volume = Volume::with_profiles(&["default", "coder"]);
@@ -84,7 +86,7 @@ fn stopping_the_container_drains_the_gateways_and_keeps_what_was_wanted() {
     assert_ne!(container.exit_code(), 137);
     let logs = container.logs();
     assert!(logs.contains("profile=coder action=stopped") && logs.contains("profile=default action=stopped"), "{logs}");
-    // They ended in order, their listeners closed by themselves, and are still wanted.
+    // The gateways ended in order, their listeners were closed, and their intent is still to run.
     for home in [".", "profiles/coder"] {
         let state = volume.script(&format!("cat {home}/gateway_state.json"));
         let state: serde_json::Value = serde_json::from_str(&state).unwrap();
@@ -98,6 +100,7 @@ fn stopping_the_container_drains_the_gateways_and_keeps_what_was_wanted() {
     }
 }
 
+/// Row F14 of docs/failures.md.
 #[test]
 fn a_gateway_that_will_not_end_has_its_minute_and_the_container_ends_within_the_documented_grace() {
     let volume = Volume::with_profiles(&["deaf"]);

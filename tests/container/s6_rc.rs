@@ -1,13 +1,14 @@
-//! s6-rc-compile is not among Debian's packages, so what its documentation says of a source directory is checked here.
+//! Debian does not package s6-rc-compile. So these tests check s6-rc.d against the documentation of s6-rc's source
+//! directories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// What s6-overlay brings along that ours may depend on.
+/// The services of s6-overlay on which ours may depend.
 const OVERLAYS: &[&str] = &["base"];
 
-/// Files that s6-rc knows of, by type. Everything of a longrun's service directory is s6's.
+/// The files that s6-rc knows, for each type of service. A longrun may also have every file of a service directory.
 const COMMON: &[&str] = &["type", "timeout-up", "timeout-down", "dependencies.d", "flag-essential"];
 const ONESHOT: &[&str] = &["up", "down"];
 const LONGRUN: &[&str] = &[
@@ -110,7 +111,8 @@ fn every_service_is_in_the_user_bundle_and_waits_for_the_set_up() {
     services.remove("user");
     assert_eq!(names(&sources().join("user/contents.d")), services);
     for service in &services {
-        // Otherwise it would start before the account has its ids and the home its owner.
+        // A service without these dependencies would start before the account has its ids, and before the home has its
+        // owner.
         let of = names(&sources().join(service).join("dependencies.d"));
         assert!(of.contains("base") || of.iter().any(|other| services.contains(other)), "{service}");
     }
@@ -122,7 +124,7 @@ fn a_oneshots_command_lines_are_execline() {
         for direction in ["up", "down"] {
             let file = sources().join(&service).join(direction);
             let Ok(text) = std::fs::read_to_string(&file) else { continue };
-            // What it would execute, printed in its place
+            // Print the command line that s6-rc would execute.
             let printed = format!("printf \"%s\\n\" {text}");
             let ran = crate::engine::run("execlineb", &["-Pc", &printed]);
             assert_eq!(ran.code, 0, "{}: {}", file.display(), ran.err);

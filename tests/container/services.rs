@@ -37,15 +37,17 @@ fn the_dashboard_is_supervised_restarted_and_the_accounts_to_control() {
         until("it is down", 30, || svstat(&container, "up", service) == "false");
         container.exec_as("hermes", &["s6-svc", "-u", &path]).code(0);
         until("it is up", 30, || svstat(&container, "up", service) == "true");
-        // To control it is not to write in it: s6 opens what it finds there as root.
+        // The account can give orders to the service, but cannot write to its directories, because s6 as root opens the
+        // files that it finds there.
         let writable = format!("find {path}/ ! -type p -writable 2>/dev/null || true");
         assert_eq!(container.sh_as_hermes(&writable).ok(), "");
     }
 }
 
+/// Rows F5, F16 of docs/failures.md.
 #[test]
 fn a_dashboard_that_is_refused_is_left_down_after_some_tries() {
-    // Beyond loopback Hermes Agent insists on a password.
+    // Hermes Agent requires a password unless the dashboard listens on the loopback interface.
     let container =
         Container::start(&["-e", "HERMES_DASHBOARD=1", "-e", "HERMES_DASHBOARD_HOST=0.0.0.0"], &["sleep", "infinity"]);
     container.wait_for_log("Refusing to bind dashboard to 0.0.0.0");
@@ -53,17 +55,18 @@ fn a_dashboard_that_is_refused_is_left_down_after_some_tries() {
     assert!(container.logs().matches("Refusing to bind dashboard to 0.0.0.0").count() <= 5);
 }
 
+/// Row H9 of docs/failures.md.
 #[test]
 fn the_health_of_the_container_is_that_what_is_wanted_is_up() {
     let options = ["--health-interval", "1s", "--health-start-period", "0s", "--health-retries", "1"];
     let container = Container::start(&options, &["sleep", "infinity"]);
     let health = || container.inspect("{{.State.Health.Status}}");
-    // Nothing is wanted.
+    // No gateway is wanted.
     until("it is healthy", 30, || health() == "healthy");
     container.exec(&["hermes-svc-start", "-w", "default"]).code(0);
-    // Down, and still wanted: what is left of a gateway that is held.
+    // `-k` keeps the intent. So the gateway is down although it is wanted, as a held gateway would be.
     container.exec(&["hermes-svc-stop", "-k", "-w", "default"]).code(0);
-    until("it is ill", 30, || health() == "unhealthy");
+    until("the container is unhealthy", 30, || health() == "unhealthy");
     container.exec(&["hermes-svc-start", "-w", "default"]).code(0);
     until("it is healthy again", 30, || health() == "healthy");
     container.exec(&["hermes-svc-stop", "-w", "default"]).code(0);
@@ -73,11 +76,12 @@ fn the_health_of_the_container_is_that_what_is_wanted_is_up() {
     assert_eq!(health(), "healthy");
 }
 
+/// Row C2 of docs/failures.md.
 #[test]
 fn hermes_agent_sees_the_services_and_the_gateways() {
     let container = Container::start(&[], &["sleep", "infinity"]);
     container.make_profiles(&["coder"]);
-    // What its doctor asks, without what it asks the network
+    // The questions of Hermes Agent's doctor, except those that need the network.
     let script = "from hermes_cli.service_manager import detect_service_manager, get_service_manager
 m = get_service_manager()
 print(detect_service_manager(), m.is_running('main-hermes'), m.is_running('dashboard'), sorted(m.list_profile_gateways()))";

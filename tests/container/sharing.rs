@@ -1,5 +1,6 @@
 use crate::engine::{Container, Volume, until};
 
+/// Rows G1, G4, G7 of docs/failures.md.
 #[test]
 fn the_second_container_on_a_volume_waits_and_takes_over() {
     let volume = Volume::with_profiles(&["coder"]);
@@ -10,7 +11,7 @@ fn the_second_container_on_a_volume_waits_and_takes_over() {
     until("the second waits", 60, || second.state("coder") == "waiting");
     assert_eq!(first.state("coder"), "up");
     assert!(first.healthy("coder") && !second.healthy("coder"));
-    // Waiting is no illness.
+    // A gateway that waits counts as healthy.
     second.exec(&["hermes-svc-status", "-c"]).code(0);
     drop(first);
     until("the second serves", 240, || second.healthy("coder"));
@@ -18,6 +19,7 @@ fn the_second_container_on_a_volume_waits_and_takes_over() {
     assert_eq!(second.port("coder"), port);
 }
 
+/// Rows G1, H9 of docs/failures.md.
 #[test]
 fn a_container_whose_command_is_the_dashboard_starts_no_gateway_and_is_not_ill() {
     let volume = Volume::with_profiles(&["coder"]);
@@ -26,11 +28,14 @@ fn a_container_whose_command_is_the_dashboard_starts_no_gateway_and_is_not_ill()
     let dashboard = Container::start(&["-v", &volume.at_home()], &["dashboard", "--no-open"]);
     assert_eq!(dashboard.exec(&["hermes-svc-list"]).ok(), "");
     dashboard.exec(&["hermes-svc-status", "-c"]).code(0);
+    let refused = dashboard.exec(&["hermes-svc-start", "coder"]).code(102);
+    assert!(refused.err.contains("its command is the dashboard (-f does it all the same)"), "{}", refused.err);
     let health = ["curl", "-s", "-o", "/dev/null", "--max-time", "5", "-w", "%{http_code}", "http://127.0.0.1:9119/"];
     until("the dashboard answers", 120, || dashboard.exec(&health).out == "200");
     assert_eq!(gateways.state("coder"), "up");
 }
 
+/// Row G3 of docs/failures.md.
 #[test]
 fn a_container_that_is_told_so_starts_no_gateway() {
     let volume = Volume::with_profiles(&["coder"]);

@@ -1,6 +1,7 @@
-//! Bad input: a clear line that names verb and object, the right exit code, and nothing lost, half-written or left behind.
+//! Bad input gets a clear line that names verb and object, and the right exit code. Nothing is lost, half-written or
+//! left behind.
 
-use crate::support::{Profile, Tree, executable, snapshot};
+use crate::support::{Profile, Tree, executable, link_of, snapshot};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 // Profiles.
 
+/// Rows B4, B12 of docs/failures.md.
 #[test]
 fn a_profile_that_does_not_exist_is_named() {
     let tree = Tree::up();
@@ -34,15 +36,16 @@ fn a_profile_that_does_not_exist_is_named() {
     Profile::bare(&tree, "no-soul");
     Profile::bare(&tree, "soul-is-a-directory").directory("SOUL.md");
     fs::write(tree.home().join("profiles/a-file"), "").expect("file");
-    symlink("coder", tree.home().join("profiles/a-link")).expect("link");
-    symlink(tree.home().join("profiles/coder"), tree.home().join("profiles/an-absolute-link")).expect("link");
+    link_of(tree.uid, "coder", &tree.home().join("profiles/a-link"));
+    link_of(tree.uid, tree.home().join("profiles/coder"), &tree.home().join("profiles/an-absolute-link"));
     let before = snapshot(&[&tree.home(), &tree.scandir()]);
     for name in ["nobody", "no-soul", "soul-is-a-directory", "a-file", "a-link", "an-absolute-link"] {
         for (tool, args) in about(name) {
             let code = match tool {
-                // run never creates a profile, and every restart would end the same way (B4).
+                // `run` never creates a profile, and every restart would end in the same way.
                 "hermes-run-gateway" => 78,
-                // They look for the slot first: what is not registered cannot be stopped, whatever the volume says.
+                // These tools look for the slot first. A profile that is not registered cannot be stopped, whatever the
+                // volume says.
                 "hermes-svc-stop" | "hermes-svc-restart" | "hermes-svc-status" => 102,
                 _ => 100,
             };
@@ -80,6 +83,7 @@ fn a_home_that_is_no_directory_is_named() {
     before.still_holds();
 }
 
+/// Row B7 of docs/failures.md.
 #[test]
 fn a_home_that_the_account_may_not_read_is_named() {
     let tree = Tree::up();
@@ -91,7 +95,7 @@ fn a_home_that_the_account_may_not_read_is_named() {
     }
     tree.tool("hermes-reconcile-all").run().fails(111, "unable to open *: Permission denied*");
     set_mode(&tree.home(), 0o755);
-    // One directory that cannot be read harms itself alone (B7).
+    // A directory that cannot be read affects no other profile.
     tree.profile("writer").intent("running");
     set_mode(&tree.profile_dir("coder"), 0o000);
     let stdout = "reconcile: profile=default * action=registered *\nreconcile: profile=coder * action=failed *\n\
@@ -102,7 +106,7 @@ fn a_home_that_the_account_may_not_read_is_named() {
     set_mode(&tree.profile_dir("coder"), 0o755);
     tree.tool("hermes-reconcile-all").run();
     let pid = tree.wait_up("coder");
-    // And one that has a slot is not taken for one that is gone.
+    // A profile with a slot is not taken for one that is gone.
     set_mode(&tree.profile_dir("coder"), 0o000);
     tree.tool("hermes-reconcile-all").run().is(
         111,
@@ -162,6 +166,7 @@ fn a_scandir_that_the_caller_may_not_read_is_named() {
     before.still_holds();
 }
 
+/// Row B13 of docs/failures.md.
 #[test]
 fn where_no_s6_svscan_listens_nothing_is_registered() {
     let tree = Tree::new();
@@ -169,7 +174,7 @@ fn where_no_s6_svscan_listens_nothing_is_registered() {
     let before = snapshot(&[&tree.scandir()]);
     tree.tool("hermes-svc-register").arg("coder").run().fails(102, "no s6-svscan is running on *scandir");
     before.still_holds();
-    // One that died left its FIFO, which is not the same as listening.
+    // An s6-svscan that died has left its FIFO, but does not listen.
     tree.svscan();
     tree.kill_hard();
     assert!(tree.scandir().join(".s6-svscan/control").exists());
@@ -224,7 +229,7 @@ fn a_template_that_cannot_be_supervised_or_trusted_is_refused() {
         script(&owned, 0o755);
         chown(owned.join("run"), Some(tree.uid), None).expect("chown");
         bad.push((owned, "it belongs to uid"));
-        // A component of the path, and what a link leads to.
+        // Check a component of the path, and the target of a link.
         let below = tree.scratch().join("below");
         fs::create_dir(&below).expect("mkdir");
         script(&below, 0o755);
@@ -255,7 +260,7 @@ fn a_template_that_cannot_be_supervised_or_trusted_is_refused() {
 
 // State files.
 
-/// What gateway_state.json may be, and what must still be there afterwards.
+/// The forms of gateway_state.json, and the files that must still be there afterwards.
 fn odd_states(tree: &Tree) -> Vec<&'static str> {
     let deep = format!("{{\"desired_state\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let big = format!("{{\"desired_state\":\"running\",\"x\":\"{}\"}}", "x".repeat(2 << 20));
@@ -275,6 +280,7 @@ fn odd_states(tree: &Tree) -> Vec<&'static str> {
     vec!["bom", "deep", "directory", "fifo", "huge", "latin", "link", "list", "truncated", "unreadable"]
 }
 
+/// Row A15 of docs/failures.md.
 #[test]
 fn a_state_file_that_cannot_be_understood_registers_down_with_a_warning() {
     let tree = Tree::up();
@@ -299,6 +305,7 @@ fn a_state_file_that_cannot_be_understood_registers_down_with_a_warning() {
     }
 }
 
+/// Row A15 of docs/failures.md.
 #[test]
 fn an_order_replaces_what_cannot_be_understood_and_loses_nothing() {
     let tree = Tree::up();
@@ -320,9 +327,10 @@ fn an_order_replaces_what_cannot_be_understood_and_loses_nothing() {
     );
 }
 
+/// Row H2 of docs/failures.md.
 #[test]
 fn what_the_account_planted_is_neither_followed_nor_waited_for() {
-    // The volume is untrusted: links out of it, FIFOs where files are expected.
+    // The volume is untrusted: it has links that lead out of it, and FIFOs in place of files.
     let tree = Tree::up();
     let outside = tree.template().with_file_name("precious");
     fs::write(&outside, "precious\n").expect("file");
@@ -365,7 +373,7 @@ fn a_timeout_that_is_no_number_of_milliseconds_is_refused() {
         }
     }
     before.still_holds();
-    // The largest, and none at all.
+    // The largest timeout is accepted, and so is 0, which means no limit.
     tree.tool("hermes-svc-register").args(["-t", "4294967295", "coder"]).run().is(
         0,
         "profile=coder action=registered *\n",
@@ -403,6 +411,7 @@ fn a_port_range_that_is_reversed_or_out_of_bounds_is_refused() {
     tree.tool("hermes-port-alloc").args(["-r", "9300-9300", "coder"]).run().is(0, "9300\n", "");
 }
 
+/// Row E8 of docs/failures.md.
 #[test]
 fn two_profiles_that_pin_one_port_are_both_named() {
     let tree = Tree::up();
@@ -428,7 +437,7 @@ fn two_profiles_that_pin_one_port_are_both_named() {
 
 #[test]
 fn on_a_read_only_or_full_volume_a_port_that_cannot_be_recorded_is_not_promised() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = Tree::up();
     tree.profile("coder");
     let ran = tree.on_read_only_volume("exec hermes-svc-register coder");
@@ -438,7 +447,7 @@ fn on_a_read_only_or_full_volume_a_port_that_cannot_be_recorded_is_not_promised(
     let ran = ran.is(0, "111\n**", "hermes-svc-register: fatal: *: No space left on device\n");
     let left: Vec<&str> = ran.lines()[1..].iter().copied().filter(|n| !n.ends_with(".lock")).collect();
     assert_eq!(left, ["fill", "profiles"], "no half a file");
-    // A broken record stays where it is as long as there is no room for a sound one.
+    // A broken record keeps its name as long as there is no room for a new one.
     let setup = format!("{setup}; echo broken >$HERMES_HOME/gateway_ports.json");
     let ran = tree.on_full_volume(&setup, "hermes-svc-register writer; cat $HERMES_HOME/gateway_ports.json");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "broken\n"), "{ran}");
@@ -447,11 +456,11 @@ fn on_a_read_only_or_full_volume_a_port_that_cannot_be_recorded_is_not_promised(
 
 #[test]
 fn a_scandir_that_is_full_keeps_what_it_has() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = Tree::new();
     tree.profile("coder").intent("running");
     tree.profile("writer").intent("running");
-    // Room for one slot and a little: inodes run out in the middle of the second.
+    // There is room for little more than one slot: the inodes run out in the middle of the second.
     let script = "mount -t tmpfs -o nr_inodes=45,mode=0755 none $S6_PROFILE_GATEWAY_SCANDIR || exit 97\n\
                   hermes-reconcile-all; echo \"exit $?\"; ls -A $S6_PROFILE_GATEWAY_SCANDIR\n";
     let ran = tree.tool("unshare").args(["--mount", "sh", "-c", script]).run();

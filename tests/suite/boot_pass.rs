@@ -1,12 +1,13 @@
-//! `hermes-reconcile-all`: after any death of the container the same gateways are up as the operator left them.
+//! hermes-reconcile-all: after any death of the container, the gateways that the operator left up are up again.
 
-use crate::support::{Profile, Ran, Tree, kill, preferred_port, snapshot, start_time, wait_for, wait_until};
+use crate::support::{Profile, Ran, Tree, kill, link_of, preferred_port, snapshot, start_time, wait_for, wait_until};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-/// `reconcile: done ...` with these counts: profiles, started, registered, unchanged, updated, removed, skipped, failed.
+/// The line `reconcile: done ...` with these counts: profiles, started, registered, unchanged, updated, removed,
+/// skipped, failed.
 fn done(counts: [usize; 8]) -> String {
     let names = ["profiles", "started", "registered", "unchanged", "updated", "removed", "skipped", "failed"];
     let fields: Vec<String> = names.iter().zip(counts).map(|(name, count)| format!("{name}={count}")).collect();
@@ -23,7 +24,8 @@ fn pass(tree: &Tree) -> Ran {
     tree.tool("hermes-reconcile-all").run()
 }
 
-/// Every state that a volume can be in: name, state file, what is printed, does it start. `default` has none.
+/// Every state that a volume can be in: the name, the state file, the printed state, and whether the gateway starts.
+/// `default` has no state file.
 const STATES: [(&str, &str, &str, bool); 23] = [
     ("bom", "\u{feff}{\"desired_state\":\"running\"}", "invalid", false),
     ("degraded", r#"{"gateway_state":"degraded"}"#, "running", true),
@@ -50,6 +52,7 @@ const STATES: [(&str, &str, &str, bool); 23] = [
     ("upper", r#"{"desired_state":"RUNNING"}"#, "invalid", false),
 ];
 
+/// Rows A2, A3, H4 of docs/failures.md.
 #[test]
 fn the_boot_pass_publishes_every_profile_and_starts_exactly_the_intended() {
     let tree = Tree::up();
@@ -76,7 +79,7 @@ fn the_boot_pass_publishes_every_profile_and_starts_exactly_the_intended() {
     assert!(ran.stderr.lines().count() <= broken, "{ran}");
     assert!(!ran.stderr.contains('\u{1b}'), "{ran}");
 
-    // The log has the same lines, behind a time with its offset.
+    // The boot log has the same lines, each with a time and its offset in front.
     let log = fs::read_to_string(tree.home().join("logs/container-boot.log")).expect("the log");
     let logged: Vec<&str> = log.lines().map(|l| l.split_once(' ').expect("a time").1).collect();
     let printed: Vec<&str> = ran.stdout.lines().map(|l| l.strip_prefix("reconcile: ").expect("a line")).collect();
@@ -124,6 +127,7 @@ fn a_second_pass_changes_nothing_while_gateways_run() {
     assert_eq!(tree.profile("default").read("logs/container-boot.log").lines().count(), 16);
 }
 
+/// Row B5 of docs/failures.md.
 #[test]
 fn a_deleted_profile_loses_its_slot_and_its_gateway() {
     let tree = Tree::up();
@@ -143,7 +147,7 @@ fn a_deleted_profile_loses_its_slot_and_its_gateway() {
     assert_eq!(tree.slots(), ["default", "writer"]);
     assert_eq!(tree.leftovers(), Vec::<String>::new());
     assert_eq!(tree.wait_up("writer"), writer);
-    assert!(!profile.dir.exists(), "a gateway that ends must not bring its profile back (B5)");
+    assert!(!profile.dir.exists(), "a gateway that ends must not bring its profile back");
     let ports = tree.profile("default").read("gateway_ports.json");
     assert!(!ports.contains("coder") && ports.contains("writer"), "{ports}");
     pass(&tree).is(
@@ -165,7 +169,7 @@ fn as_the_operator_left_them(tree: &Tree) {
     tree.tool("hermes-svc-stop").args(["-w", "writer"]).run().is(0, "profile=writer action=stopped\n", "");
 }
 
-/// Boot once more: the two are up again, the two are not.
+/// Boot once more: the two gateways are up again, and the other two are down.
 #[track_caller]
 fn comes_back(tree: &Tree) {
     let before = [tree.profile("default").starts(), tree.profile("coder").starts(), tree.profile("writer").starts()];
@@ -188,6 +192,7 @@ fn comes_back(tree: &Tree) {
     assert_eq!(tree.profile("fresh").starts(), 0);
 }
 
+/// Row A1 of docs/failures.md.
 #[test]
 fn the_same_gateways_are_up_after_a_hard_death() {
     let tree = Tree::up();
@@ -196,6 +201,7 @@ fn the_same_gateways_are_up_after_a_hard_death() {
     comes_back(&tree);
 }
 
+/// Row A1 of docs/failures.md.
 #[test]
 fn the_same_gateways_are_up_after_a_drain_that_keeps_the_intents() {
     let tree = Tree::up();
@@ -206,17 +212,19 @@ fn the_same_gateways_are_up_after_a_drain_that_keeps_the_intents() {
     comes_back(&tree);
 }
 
+/// Row A1 of docs/failures.md.
 #[test]
 fn the_same_gateways_are_up_after_the_supervision_tree_was_told_to_end() {
     let tree = Tree::up();
     as_the_operator_left_them(&tree);
-    // What s6-svscan does on `docker stop`: SIGTERM to every service. Hermes Agent may write `stopped` then (A1).
+    // On `docker stop`, s6-svscan sends SIGTERM to every service. Hermes Agent may write `stopped` then.
     tree.profile("coder").stand_in("term_state=stopped\n");
     tree.tool("s6-svscanctl").arg("-t").arg(tree.scandir()).run().is(0, "", "");
     wait_until("s6-svscan to end", || tree.processes().is_empty());
     comes_back(&tree);
 }
 
+/// Rows A1, A3 of docs/failures.md.
 #[test]
 fn the_same_gateways_are_up_after_a_death_in_mid_drain() {
     let tree = Tree::up();
@@ -227,6 +235,7 @@ fn the_same_gateways_are_up_after_a_death_in_mid_drain() {
     comes_back(&tree);
 }
 
+/// Row A1 of docs/failures.md.
 #[test]
 fn the_same_gateways_are_up_after_a_death_in_mid_start() {
     let tree = Tree::up();
@@ -237,9 +246,10 @@ fn the_same_gateways_are_up_after_a_death_in_mid_start() {
     comes_back(&tree);
 }
 
+/// Row A13 of docs/failures.md.
 #[test]
 fn intent_and_the_kill_of_the_whole_tree_go_together_at_every_moment() {
-    // Whatever the moment of death, the boot after it obeys the file, and the file is the old or the new intent.
+    // Whenever the container dies, the next boot obeys the file, which has the old or the new intent.
     let tree = Tree::up();
     let profile = tree.profile("coder").intent("stopped");
     pass(&tree);
@@ -254,7 +264,7 @@ fn intent_and_the_kill_of_the_whole_tree_go_together_at_every_moment() {
         let stdout = line("default", "none", "registered")
             + &line("coder", &desired, if desired == "running" { "started" } else { "registered" });
         pass(&tree).is(0, &(stdout + "reconcile: done profiles=2 *\n"), "");
-        // The next round begins with the other intent on record.
+        // Make the other intent the recorded one for the next round.
         tree.tool(tool).args(["-w", "coder"]).run().is(0, "profile=coder action=*\n", "");
         assert_eq!(profile.desired().as_deref(), Some(want));
     }
@@ -287,7 +297,7 @@ fn without_an_s6_svscan_the_slots_are_published_and_its_first_scan_finds_them() 
     tree.svscan();
     tree.wait_up("coder");
     tree.wait_down("default");
-    // To wait for somebody who is not there is an error.
+    // Without an s6-svscan, waiting is an error.
     let other = Tree::new();
     other.tool("hermes-reconcile-all").arg("-w").run().is(
         102,
@@ -308,7 +318,7 @@ fn a_dry_run_prints_the_same_and_changes_nothing() {
     before.still_holds();
     pass(&tree).is(0, &stdout, "");
 
-    // And of a slot that would go.
+    // The same for a slot that would be removed.
     tree.wait_up("coder");
     tree.delete_profile("coder");
     let before = snapshot(&[&tree.home(), &tree.scandir()]);
@@ -362,6 +372,7 @@ fn how_the_last_life_ended_is_said() {
     }
 }
 
+/// Row F9 of docs/failures.md.
 #[test]
 fn files_of_a_gateway_that_is_gone_are_removed_and_those_of_a_live_one_are_not() {
     let tree = Tree::up();
@@ -373,7 +384,7 @@ fn files_of_a_gateway_that_is_gone_are_removed_and_those_of_a_live_one_are_not()
     for profile in [&stale, &own] {
         assert!(!profile.dir.join("gateway.pid").exists() && !profile.dir.join("processes.json").exists());
     }
-    assert!(stale.dir.join("gateway.lock").exists(), "a lock file is never taken for a lock (F9)");
+    assert!(stale.dir.join("gateway.lock").exists(), "a lock file is never taken for a lock");
 
     let pid = tree.wait_up("live");
     let live = live.file("gateway.pid", pid.to_string()).file("processes.json", "[]");
@@ -381,12 +392,13 @@ fn files_of_a_gateway_that_is_gone_are_removed_and_those_of_a_live_one_are_not()
     assert_eq!((live.read("gateway.pid"), live.read("processes.json")), (pid.to_string(), "[]".to_string()));
 }
 
+/// Rows B6, B7, B8 of docs/failures.md.
 #[test]
 fn what_is_not_a_profile_is_skipped_and_hides_nobody() {
     let tree = Tree::up();
     let profiles = tree.home().join("profiles");
     tree.profile("coder").intent("running");
-    // Odd things with a marker are named; what has none is no profile at all (B6, B7, B8).
+    // Odd directories with a marker are named, and so are a link and a directory without a marker.
     for name in ["_scaffold", "Upper", "default", "with.dot"] {
         let dir = profiles.join(name);
         fs::create_dir_all(&dir).expect("mkdir");
@@ -396,7 +408,7 @@ fn what_is_not_a_profile_is_skipped_and_hides_nobody() {
     Profile::bare(&tree, "no-marker").intent("running");
     Profile::bare(&tree, "marker-is-a-directory").directory("SOUL.md").intent("running");
     fs::write(profiles.join("a-file"), "").expect("file");
-    std::os::unix::fs::symlink(tree.profile_dir("coder"), profiles.join("a-link")).expect("link");
+    link_of(tree.uid, tree.profile_dir("coder"), &profiles.join("a-link"));
     tree.profile("zz-only-a-marker");
 
     let ran = pass(&tree);
@@ -408,9 +420,12 @@ fn what_is_not_a_profile_is_skipped_and_hides_nobody() {
         + &line("zz-only-a-marker", "none", "registered")
         + &skipped("Upper", "invalid-name")
         + &skipped("_scaffold", "invalid-name")
+        + &skipped("a-link", "foreign-link")
         + &skipped("default", "reserved-name")
+        + &skipped("marker-is-a-directory", "no-soul")
+        + &skipped("no-marker", "no-soul")
         + &skipped("with.dot", "invalid-name")
-        + &done([3, 1, 2, 0, 0, 0, 4, 0]);
+        + &done([3, 1, 2, 0, 0, 0, 7, 0]);
     let ran = ran.is(0, &stdout, "**");
     assert!(ran.stderr.lines().all(|l| l.starts_with("hermes-reconcile-all: warning: ")), "{ran}");
     assert_eq!(tree.slots(), ["coder", "default", "zz-only-a-marker"]);
@@ -430,6 +445,7 @@ fn a_name_that_would_forge_a_line_cannot() {
     assert_eq!(log.lines().count(), 3, "{log}");
 }
 
+/// Rows G3, H10 of docs/failures.md.
 #[test]
 fn a_container_that_is_told_so_owns_no_gateways() {
     let tree = Tree::up();
@@ -453,19 +469,25 @@ fn a_container_that_is_told_so_owns_no_gateways() {
     }
 }
 
-/// A dry boot pass where s6-overlay is process 1 and this is the container's command.
+/// A dry boot pass in a container with s6-overlay as process 1 and this command.
 fn boots_as(tree: &Tree, command: &str, before: &str) -> Ran {
+    types_in(tree, command, before, "hermes-reconcile-all -n")
+}
+
+/// What a person types in such a container.
+fn types_in(tree: &Tree, command: &str, before: &str, typed: &str) -> Ran {
     let setup = format!(
         "mkdir -p /run/s6/basedir\n{before}\n\
          sh -c 'sleep 1000; :' rc.init top /opt/hermes/docker/main-wrapper.sh {command} &\n\
          until grep -q rc.init /proc/$!/cmdline; do :; done"
     );
-    tree.in_a_container(&setup, "hermes-reconcile-all -n")
+    tree.in_a_container(&setup, typed)
 }
 
+/// Rows G1, G2 of docs/failures.md.
 #[test]
 fn the_dashboards_container_owns_no_gateways() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = Tree::new();
     tree.profile("coder").intent("running");
     let skipped = done([0; 8]).replace("ms=*", "ms=* note=dashboard-container") + "exit 0\n";
@@ -479,7 +501,7 @@ fn the_dashboards_container_owns_no_gateways() {
     boots_as(&tree, "", "").is(0, &owns, "");
     boots_as(&tree, "sleep infinity", "").is(0, &owns, "");
     boots_as(&tree, "chat dashboard", "").is(0, &owns, "");
-    // A process of that name that somebody else runs says nothing (G2).
+    // A process of that name that belongs to another user does not count.
     let uid = tree.uid;
     let fake = format!(
         "setpriv --reuid {uid} --regid {uid} --clear-groups sh -c 'sleep 1000; :' x main-wrapper.sh dashboard &\n\
@@ -488,9 +510,10 @@ fn the_dashboards_container_owns_no_gateways() {
     boots_as(&tree, "", &fake).is(0, &owns, "");
 }
 
+/// Row A4 of docs/failures.md.
 #[test]
 fn a_legacy_gateway_run_container_starts_its_root_profile_once() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = Tree::new();
     tree.profile("coder");
     let end = |counts: [usize; 8]| done(counts) + "exit 0\n";
@@ -499,14 +522,110 @@ fn a_legacy_gateway_run_container_starts_its_root_profile_once() {
     let not =
         line("default", "none", "registered") + &line("coder", "none", "registered") + &end([2, 0, 2, 0, 0, 0, 0, 0]);
     boots_as(&tree, "gateway run", "").is(0, &seeded, "");
-    boots_as(&tree, "gateway run --no-supervise", "").is(0, &not, "");
-    boots_as(&tree, "gateway run", "export HERMES_GATEWAY_NO_SUPERVISE=1").is(0, &not, "");
+    let itself = not.replacen("unknown\n", "unknown note=foreground\n", 1);
+    boots_as(&tree, "gateway run --no-supervise", "").is(0, &itself, "");
+    boots_as(&tree, "gateway run", "export HERMES_GATEWAY_NO_SUPERVISE=1").is(0, &itself, "");
     boots_as(&tree, "gateway status", "").is(0, &not, "");
-    // A state file, whatever it says, is not overruled (A4).
+    // An existing state file is never overruled, whatever it says.
     tree.profile("default").state("{}");
     boots_as(&tree, "gateway run", "").is(0, &not, "");
 }
 
+/// Row A4 of docs/failures.md.
+#[test]
+fn a_gateway_that_is_the_containers_own_command_is_never_started_beside_itself() {
+    crate::support::needs_root();
+    let tree = Tree::new();
+    tree.profile("default").state(r#"{"gateway_state":"running"}"#);
+    tree.profile("coder").intent("running");
+    let line = |name: &str, action: &str, foreground: bool| match foreground {
+        true => line(name, "running", "registered").replace('\n', " note=foreground\n"),
+        false => line(name, "running", action),
+    };
+    let all = |default: bool, coder: bool| {
+        let started = [default, coder].iter().filter(|foreground| !**foreground).count();
+        line("default", "started", default)
+            + &line("coder", "started", coder)
+            + &done([2, started, 2 - started, 0, 0, 0, 0, 0])
+            + "exit 0\n"
+    };
+    let unsupervised = "export HERMES_GATEWAY_NO_SUPERVISE=1";
+    boots_as(&tree, "gateway run --no-supervise", "").is(0, &all(true, false), "");
+    boots_as(&tree, "gateway run", unsupervised).is(0, &all(true, false), "");
+    boots_as(&tree, "-p coder gateway run --no-supervise", "").is(0, &all(false, true), "");
+    boots_as(&tree, "gateway run", "").is(0, &all(false, false), "");
+    boots_as(&tree, "sleep infinity", unsupervised).is(0, &all(false, false), "");
+
+    // The tools say who runs it, and start no second one.
+    let typed = "hermes-reconcile-all -w > /dev/null; hermes-svc-status; hermes-svc-status -x default; hermes-svc-status -c default; \
+                 echo $?; hermes-svc-status -q default; echo $?; hermes-svc-restart default; hermes-svc-start default";
+    let refused = |tool: &str| {
+        format!("{tool}: fatal: default is run by the container's own command (gateway run --no-supervise)\n")
+    };
+    types_in(&tree, "gateway run --no-supervise", "", typed).is(
+        0,
+        "Manager: *\n*\ndefault *foreground *\ncoder **Manager: *\ndefault is foreground, and its intent is running\n  \
+         because the container's own command runs it *\n  next: nothing: to restart it, restart the container\n0\n0\nexit 102\n",
+        &(refused("hermes-svc-restart") + &refused("hermes-svc-start")),
+    );
+}
+
+/// Rows G1, H9 of docs/failures.md.
+#[test]
+fn where_this_container_owns_no_gateways_every_tool_says_so_and_starts_none_unless_forced() {
+    crate::support::needs_root();
+    let tree = Tree::new();
+    tree.profile("coder").intent("running");
+    for (command, variable, why, note) in [
+        ("dashboard --no-open", "", "its command is the dashboard", "dashboard-container"),
+        ("", "export HERMES_SKIP_PROFILE_RECONCILE=1", "HERMES_SKIP_PROFILE_RECONCILE is true", "skip-requested"),
+    ] {
+        let says = |tool: &str| format!("{tool}: warning: this container owns no gateways: {why}\n");
+        let refuses =
+            |tool: &str| format!("{tool}: fatal: this container owns no gateways: {why} (-f does it all the same)\n");
+        let both = |row: &str| ["default", "coder"].map(|name| row.replace("NAME", name)).concat();
+        let looks = "hermes-svc-list; hermes-svc-status; hermes-svc-status -j; hermes-svc-status -x; \
+                     hermes-svc-status -c";
+        let stdout = format!(
+            "Manager: *\nPROFILE *\n{table}{json}Manager: *\n{explained}exit 0\n",
+            table = both(&format!("NAME * * {note}, not-registered\n")),
+            json = both(&format!("{{\"profile\":\"NAME\",*\"note\":\"{note},not-registered\",*}}\n")),
+            explained = both(&format!(
+                "NAME is down, and its intent is *\n  because this container owns no gateways: {why}\n  next: hermes-svc-status -x \
+                 NAME in the container that owns it   (or, to start it here: hermes-svc-start -f NAME)\n"
+            ))
+        );
+        let stderr = says("hermes-svc-list") + &says("hermes-svc-status").repeat(4);
+        types_in(&tree, command, variable, looks).is(0, &stdout, &stderr);
+
+        let before = snapshot(&[&tree.home()]);
+        for (typed, tool) in [
+            ("hermes-svc-start coder", "hermes-svc-start"),
+            ("hermes-svc-start -n -a", "hermes-svc-start"),
+            ("hermes-svc-restart -W coder", "hermes-svc-restart"),
+            ("hermes-svc-restart -a", "hermes-svc-restart"),
+            ("hermes-svc-register coder", "hermes-svc-register"),
+            ("hermes-svc-register -u coder", "hermes-svc-register"),
+        ] {
+            types_in(&tree, command, variable, typed).is(0, "exit 102\n", &refuses(tool));
+        }
+        before.still_holds();
+
+        // Forced, it does it, and what takes away never has to be forced.
+        let forced = "hermes-svc-register -f coder && hermes-svc-start --force -w coder && hermes-svc-restart -f -w coder && \
+                      hermes-svc-status -x coder && hermes-svc-stop -w coder && hermes-svc-status -x coder && \
+                      hermes-svc-start -f coder && hermes-svc-stop -a -k -w && hermes-svc-unregister coder";
+        let stdout = "profile=coder action=registered port=9530\nprofile=coder action=started\nprofile=coder action=restarted\n\
+                      Manager: *\ncoder is up, and its intent is running\n**  next: *\nprofile=coder action=stopped\n\
+                      Manager: *\ncoder is down, and its intent is stopped\n  because the operator stopped it\n  \
+                      next: hermes-svc-start -f -W coder\nprofile=coder action=started\nprofile=coder action=stopped\n\
+                      profile=coder action=unregistered\nexit 0\n";
+        types_in(&tree, command, variable, forced).is(0, stdout, &says("hermes-svc-status").repeat(2));
+        tree.profile("coder").intent("running");
+    }
+}
+
+/// Rows A5, A6 of docs/failures.md.
 #[test]
 fn a_blank_volume_is_started_where_that_is_asked_for() {
     for (word, starts) in [("running", true), ("Running", false), ("1", false), ("", false)] {
@@ -515,7 +634,7 @@ fn a_blank_volume_is_started_where_that_is_asked_for() {
         let ran = tree.tool("hermes-reconcile-all").env("HERMES_GATEWAY_BOOTSTRAP_STATE", word).run();
         let (prior, action) = if starts { ("running", "started") } else { ("none", "registered") };
         let (up, down) = if starts { (1, 1) } else { (0, 2) };
-        // Never a named profile (A5).
+        // A named profile is never started in this way.
         ran.is(
             0,
             &(line("default", prior, action)
@@ -529,13 +648,14 @@ fn a_blank_volume_is_started_where_that_is_asked_for() {
             tree.wait_up("default");
         }
     }
-    // First boot only: what the operator said later stands (A6).
+    // This holds for the first boot only. After that, the operator's intent counts.
     let tree = Tree::up();
     tree.profile("default").intent("stopped");
     let ran = tree.tool("hermes-reconcile-all").env("HERMES_GATEWAY_BOOTSTRAP_STATE", "running").run();
     ran.is(0, &(line("default", "stopped", "registered") + &done([1, 0, 1, 0, 0, 0, 0, 0])), "");
 }
 
+/// Rows I1, I2, I3 of docs/failures.md.
 #[test]
 fn where_one_gateway_serves_all_the_named_slots_stay_down() {
     for (variable, config, multiplexed) in [
@@ -572,6 +692,7 @@ fn where_one_gateway_serves_all_the_named_slots_stay_down() {
     }
 }
 
+/// Rows B7, E8, F16 of docs/failures.md.
 #[test]
 fn one_profile_that_fails_leaves_the_others_alone() {
     let tree = Tree::up();
@@ -587,7 +708,7 @@ fn one_profile_that_fails_leaves_the_others_alone() {
         + &failed("second")
         + &line("third", "running", "started");
     let ran = ran.is(111, &(stdout + &done([4, 1, 1, 0, 0, 0, 0, 2])), "**");
-    // Both are named, to both (E8), and both are down.
+    // The message for each profile names both, and both are down.
     for l in ran.stderr.lines() {
         assert!(l.contains("first") && l.contains("second") && l.contains("9777"), "{ran}");
     }
@@ -639,7 +760,7 @@ fn never_more_is_published_than_s6_svscan_takes() {
     tree.wait_down("default");
     assert_eq!(tree.slots(), ["a1", "default"]);
     assert_eq!(tree.leftovers(), Vec::<String>::new());
-    // Room comes back with a slot that goes.
+    // When a slot is removed, there is room again.
     tree.tool("hermes-svc-unregister").arg("a1").run().is(0, "profile=a1 action=unregistered\n", "");
     tree.tool("hermes-svc-register").env("HERMES_MAX_SERVICES", "5").arg("b1").run().is(
         0,
@@ -659,7 +780,7 @@ fn passes_at_once_end_as_one_pass() {
     for run in runs {
         let ran = run.wait();
         published += ran.stdout.matches(" action=started ").count();
-        // A lock of an intent is waited for a second at most: on a busy machine there may be a warning.
+        // A pass waits at most a second for an intent lock. On a busy machine this may cause a warning.
         assert_eq!((ran.code, ran.lines().len()), (0, 6), "{ran}");
     }
     assert_eq!(published, 4, "every slot is published once");
@@ -670,6 +791,7 @@ fn passes_at_once_end_as_one_pass() {
     assert_eq!(tree.leftovers(), Vec::<String>::new());
 }
 
+/// Row B11 of docs/failures.md.
 #[test]
 fn what_a_killed_pass_left_is_finished_by_the_next() {
     let tree = Tree::up();
@@ -683,7 +805,7 @@ fn what_a_killed_pass_left_is_finished_by_the_next() {
         kill(running.pid, Signal::KILL);
         running.wait();
     }
-    // What cannot be timed: staging that is half built.
+    // A half-built staging directory, which a kill at a chosen time cannot produce reliably.
     fs::create_dir_all(tree.scandir().join(".gateway-p00.abcdef/log")).expect("mkdir");
     let ran = tree.tool("hermes-reconcile-all").arg("-w").run();
     assert_eq!((ran.code, ran.stderr.as_str(), ran.lines().len()), (0, "", 14), "{ran}");
@@ -702,7 +824,7 @@ fn a_pass_neither_starts_nor_stops_what_is_supervised() {
     pass(&tree);
     let pid = tree.wait_up("up");
     tree.wait_down("down");
-    // The volume changes its mind behind everybody's back.
+    // Change the intents on the volume behind the back of the tools.
     let up = tree.profile("up").intent("stopped");
     tree.profile("down").intent("running");
     let drifting =
@@ -714,7 +836,7 @@ fn a_pass_neither_starts_nor_stops_what_is_supervised() {
     pass(&tree).is(0, &stdout, "");
     assert_eq!(tree.gateway("up"), Some(pid));
     assert_eq!(tree.svstat("down", "up,wantedup"), Some(vec!["false".into(), "false".into()]));
-    // Only the cache of the intent follows, so that the next supervisor does what is wanted.
+    // Only the cache of the intent changes, so that the next supervisor does what the intent says.
     assert!(tree.slot("up").join("down").exists() && !tree.slot("down").join("down").exists());
     assert_eq!(up.desired().as_deref(), Some("stopped"));
 }
@@ -732,7 +854,7 @@ fn a_pass_does_not_lift_a_hold() {
     pass(&tree).is(0, &(stdout + &done([2, 0, 0, 2, 0, 0, 0, 0])), "");
     tree.wait_down("coder");
     assert_eq!(tree.profile("coder").starts(), starts);
-    // A container restart does: a fresh slot has all its tries.
+    // After a container restart, a fresh slot has all its tries again.
     tree.reboot();
     pass(&tree).is(
         0,
@@ -746,7 +868,7 @@ fn a_pass_does_not_lift_a_hold() {
 
 #[test]
 fn a_pass_asks_for_one_scan() {
-    // s6-svscan notes each command that it gets; one that is stopped reads none, so the bytes can be counted.
+    // s6-svscan reads each order as a byte from its FIFO. A stopped s6-svscan reads none, so the bytes can be counted.
     let tree = Tree::up();
     for name in ["a1", "b1", "c1"] {
         tree.profile(name).intent("running");
@@ -766,7 +888,7 @@ fn a_pass_asks_for_one_scan() {
 
 #[test]
 fn the_watch_of_a_profile_and_a_pass_may_cross() {
-    // reconcile-one and reconcile-all and register, all at once, over and over, for the same profile.
+    // Run reconcile-one, reconcile-all and register for the same profile, all at once and repeatedly.
     let tree = Tree::up();
     let profile = tree.profile("coder").intent("running");
     for _ in 0..3 {
@@ -777,8 +899,9 @@ fn the_watch_of_a_profile_and_a_pass_may_cross() {
             let ran = run.wait();
             assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran}");
         }
-        // register may have been first, and it registers down: then it is drifting, and the cache of the intent is right.
-        wait_until("down to be right", || !tree.slot("coder").join("down").exists());
+        // If register was first, it has registered the gateway down. Then the state is drifting, and the cache of the
+        // intent is right.
+        wait_until("the file down to be removed", || !tree.slot("coder").join("down").exists());
         tree.tool("hermes-svc-unregister").arg("coder").run().is(0, "profile=coder action=unregistered\n", "");
         assert_eq!(tree.leftovers(), Vec::<String>::new());
     }
@@ -787,7 +910,7 @@ fn the_watch_of_a_profile_and_a_pass_may_cross() {
 
 #[test]
 fn a_pass_on_a_read_only_volume_publishes_all_the_same() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = Tree::up();
     let profile = tree.profile("coder").intent("running").file("gateway.pid", "1");
     let ran = tree.on_read_only_volume("exec hermes-reconcile-all");
@@ -805,7 +928,7 @@ fn a_pass_on_a_read_only_volume_publishes_all_the_same() {
 
 #[test]
 fn a_pass_on_a_full_volume_publishes_all_the_same() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = Tree::up();
     let ran = tree.on_full_volume(
         "mkdir -p $HERMES_HOME/profiles/coder; : > $HERMES_HOME/profiles/coder/SOUL.md; echo '{\"desired_state\":\"running\"}' > $HERMES_HOME/profiles/coder/gateway_state.json",
@@ -819,6 +942,6 @@ fn a_pass_on_a_full_volume_publishes_all_the_same() {
         "{ran}"
     );
     assert!(ran.stderr.lines().all(|l| l.ends_with(": No space left on device")), "{ran}");
-    // Its profile is not on the volume that the rest of the tree sees, so more cannot be asked of it.
+    // The rest of the tree does not see the volume with this profile, so nothing else can be checked.
     wait_for("a supervisor", || tree.supervisor(&tree.slot("coder")));
 }

@@ -1,4 +1,5 @@
-//! The tools in scripts, as users write them: execline and shell, pipes, cont-init loops, operands that look like options.
+//! The tools in scripts, as users write them: execline and shell, pipes, loops in cont-init scripts, and operands that
+//! look like options.
 
 use crate::support::{Ran, Tree, executable, preferred_port, wait_until};
 use std::fs;
@@ -37,19 +38,20 @@ fn a_port_chain_loads_a_program() {
     execline(&tree, "#!execlineb -P\nhermes-port-alloc coder\nprintenv API_SERVER_PORT\n", &[]).is(0, "9530\n", "");
     let text = "#!execlineb -P\nhermes-port-alloc -E PORT writer\nimportas -i PORT PORT\necho port is $PORT\n";
     execline(&tree, text, &[]).is(0, "port is 9685\n", "");
-    // The exit code is the program's, and 126 and 127 say that there was none.
+    // The exit code is the program's. 126 and 127 mean that the program was not executed.
     let chain = |args: &[&str]| tree.tool("hermes-port-alloc").arg("coder").args(args).run();
     chain(&["sh", "-c", "exit 7"]).is(7, "", "");
-    chain(&["no-such-program-here"]).fails(127, "unable to *no-such-program-here: No such file or directory");
-    chain(&["/etc/passwd"]).fails(126, "unable to *passwd: Permission denied");
-    // What fails before runs nothing.
+    chain(&["no-such-program-here"])
+        .fails(127, "unable to *no-such-program-here: No such file or directory on the PATH *");
+    chain(&["/etc/passwd"]).fails(126, "unable to *passwd: Permission denied: *");
+    // If the tool fails, the program is not run.
     tree.tool("hermes-port-alloc").args(["nobody", "echo", "ran"]).run().fails(100, "no such profile: nobody*");
 }
 
 #[test]
 fn a_script_asks_whether_s6_supervises() {
     let tree = tree();
-    // Not process 1 here: the answer is no, and `if` stops there.
+    // s6 is not process 1 here, so the answer is no, and `if` stops.
     let text = "#!execlineb -P\nif { hermes-detect-supervisor -q }\necho supervised\n";
     execline(&tree, text, &[]).is(1, "", "");
     let text = "#!execlineb -P\nifelse -n { hermes-detect-supervisor -q } { echo alone }\necho supervised\n";
@@ -70,7 +72,7 @@ fn the_list_feeds_a_loop() {
         &stdout.replace("restarted", "stopped"),
         "",
     );
-    // xargs gives all of them to one command.
+    // xargs passes all names to one command.
     shell(&tree, "hermes-svc-list -d | xargs hermes-svc-start -w --\n", &[]).is(
         0,
         &stdout.replace("restarted", "started"),
@@ -129,6 +131,7 @@ fn a_script_hands_on_whatever_it_is_given() {
     }
 }
 
+/// Row H10 of docs/failures.md.
 #[test]
 fn a_pass_is_checked_by_grep_and_by_its_last_line() {
     let tree = tree();
@@ -137,7 +140,7 @@ fn a_pass_is_checked_by_grep_and_by_its_last_line() {
         "reconcile: done profiles=3 *\n",
         "",
     );
-    // Whoever waits for the boot pass looks for the line that it always ends with (H10).
+    // A script that waits for the boot pass can look for its last line.
     let text = "tail -n 1 \"$HERMES_HOME/logs/container-boot.log\" | cut -d ' ' -f 2-3\n";
     shell(&tree, text, &[]).is(0, "done profiles=3\n", "");
     shell(&tree, "grep -c 'profile=default ' \"$HERMES_HOME/logs/container-boot.log\"\n", &[]).is(0, "1\n", "");
@@ -158,7 +161,7 @@ fn records_are_cut_by_shell_and_read_as_json() {
 
 #[test]
 fn a_template_may_run_something_else() {
-    // A user's own template: run-gateway chain-loads whatever its run script says.
+    // With a user's own template, run-gateway executes the program that the run script names.
     let tree = Tree::up();
     let template = tree.template().with_file_name("own");
     fs::create_dir(&template).expect("mkdir");

@@ -1,14 +1,15 @@
-//! The shared face: help, version, usage, option syntax; and that the man pages tell the truth about it.
+//! The shared command line: help, version, usage, option syntax. The man pages must agree with it.
 
 use crate::support::Tree;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const TOOLS: [&str; 16] = [
+const TOOLS: [&str; 17] = [
     "hermes-detect-supervisor",
     "hermes-fix-attrs",
     "hermes-gateway-ready",
+    "hermes-home",
     "hermes-port-alloc",
     "hermes-profile-watch",
     "hermes-reconcile-all",
@@ -92,7 +93,7 @@ fn of_alternatives_only_one_may_be_given() {
             }
         }
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 7);
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn options_may_stand_behind_operands() {
     let tree = Tree::new();
     tree.profile("coder");
     tree.tool("hermes-port-alloc").args(["-p", "coder"]).run().is(0, "9530\n", "");
-    // Nothing supervises here: it is the same answer that shows that -q was understood.
+    // Nothing is supervised here. The two forms have the same answer, which shows that -q was understood.
     for arguments in [["-q", "coder"], ["coder", "-q"]] {
         tree.tool("hermes-svc-status").args(arguments).run().is(102, "", "hermes-svc-status: fatal: no s6-svscan *\n");
     }
@@ -215,7 +216,7 @@ fn a_stderr_that_takes_nothing_changes_nothing() {
     tree.tool("sh").args(["-c", "exec hermes-svc-start -- -x 2> /dev/full"]).run().is(100, "", "");
 }
 
-/// A page as text, without the overstrikes.
+/// A man page as text, without overstrikes.
 fn page(tool: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("man/man8/{tool}.8"));
     let output = Command::new("mandoc").arg("-Tascii").arg(&path).output().expect("mandoc, which the tests need");
@@ -231,13 +232,13 @@ fn page(tool: &str) -> String {
     text
 }
 
-/// The lines of one section.
+/// The lines of one section of a man page.
 fn section<'a>(page: &'a str, title: &str) -> Vec<&'a str> {
     let lines = page.lines().skip_while(|l| *l != title).skip(1);
     lines.take_while(|l| l.is_empty() || l.starts_with(' ')).filter(|l| !l.is_empty()).collect()
 }
 
-/// mdoc sets `[-n]` where skarnet's usage lines have `[ -n ]`; otherwise they are the same.
+/// The usage line in one form: mdoc prints `[-n]`, and skarnet's usage lines have `[ -n ]`.
 fn folded(line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
     words.join(" ").replace("[ ", "[").replace(" ]", "]").replace(" ...", "...")
@@ -274,7 +275,7 @@ fn every_option_of_a_page_is_an_option_of_the_tool_and_the_other_way_round() {
 
 #[test]
 fn every_exit_status_of_a_page_is_one_of_ours() {
-    let codes: Vec<&str> = (include_str!("../../src/exit.rs").lines())
+    let codes: Vec<&str> = (include_str!("../../src/ground/error.rs").lines())
         .filter_map(|l| l.trim().strip_suffix(',')?.split_once(" = ").map(|(_, code)| code))
         .collect();
     assert!(codes.contains(&"0") && codes.contains(&"127") && codes.len() == 9, "{codes:?}");

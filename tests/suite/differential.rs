@@ -1,6 +1,6 @@
-//! Hermes Agent's own reconciler, in Python, and ours on the same home: the same gateways start.
+//! Hermes Agent's own reconciler, in Python, compared with ours on the same home: both start the same gateways.
 //!
-//! Where they differ on purpose, the row of failures.md that it is for is named, and the difference has to be there.
+//! Where they differ on purpose, the case names its row of docs/failures.md, and the difference must show.
 
 use crate::support::{Profile, Ran, Tool, Tree, agent, wait_until};
 use std::collections::BTreeMap;
@@ -12,22 +12,24 @@ use std::path::{Path, PathBuf};
 struct Case {
     what: String,
     make: Make,
-    /// Why ours understands it otherwise than Python does: it decides otherwise as soon as either starts the gateway.
+    /// The row because of which ours reads the file differently. The decisions differ if either of the two starts the
+    /// gateway.
     row: Option<&'static str>,
 }
 
 enum Make {
     /// `gateway_state.json` with these bytes.
     State(Vec<u8>),
-    /// Anything else.
+    /// Any other change of the profile.
     Other(fn(Profile)),
 }
 
-/// Chance that falls alike in every run.
-struct Dice(u64);
+/// A generator of pseudo-random numbers, which gives the same sequence in every run.
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, sides: usize) -> usize {
+    /// A number below `sides`.
+    pub fn below(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % sides
     }
@@ -35,7 +37,7 @@ impl Dice {
 
 const RUNNING: &str = r#"{"desired_state":"running"}"#;
 
-/// What may stand behind `desired_state` and `gateway_state`; "" is no such field.
+/// The values of `desired_state` and `gateway_state`. "" means that there is no such field.
 const DESIRED: [&str; 18] = [
     "",
     "null",
@@ -77,7 +79,7 @@ const GATEWAY: [&str; 14] = [
 const OTHERS: [&str; 10] = [
     r#""pid":4242"#,
     r#""kind":"hermes-gateway""#,
-    r#""argv":["/opt/hermes/.venv/bin/hermes","-p","coder","gateway","run","--replace"]"#,
+    r#""argv":["/opt/hermes/.venv/bin/hermes","gateway","run","--replace"]"#,
     r#""platforms":{"api_server":{"state":"connected","error_code":null},"telegram":{"state":"retrying"}}"#,
     r#""exit_reason":null"#,
     r#""updated_at":"2026-11-23T14:57:03.943994+00:00""#,
@@ -87,7 +89,7 @@ const OTHERS: [&str; 10] = [
     r#""desired_state_of_mind":"running""#,
 ];
 
-/// Both fields, at any place among others, written in any of the ways that JSON has.
+/// An object with both fields, at any place among others, written in any of JSON's ways.
 fn object(dice: &mut Dice, desired: &str, gateway: &str) -> String {
     let mut members: Vec<String> = Vec::new();
     for (key, value) in [("desired_state", desired), ("gateway_state", gateway)] {
@@ -112,7 +114,7 @@ fn pairs() -> Vec<Case> {
     for desired in DESIRED {
         for gateway in GATEWAY {
             let what = object(&mut dice, desired, gateway);
-            // An intent that is no string is none; Python takes it for one that is not `running`.
+            // An intent that is not a string counts as none. Python takes it for an intent other than `running`.
             let is_intent = desired.is_empty() || desired == "null" || desired.starts_with('"');
             let row = (!is_intent).then_some("A15");
             cases.push(Case { make: Make::State(what.clone().into_bytes()), what, row });
@@ -121,7 +123,7 @@ fn pairs() -> Vec<Case> {
     cases
 }
 
-/// A state file that is odd without a reason in what it says.
+/// A state file that is odd in its form and not in its values.
 type Oddity = (&'static str, fn(&str) -> Vec<u8>, Option<&'static str>);
 
 fn with(base: &str, member: &str) -> Vec<u8> {
@@ -184,7 +186,7 @@ const ODDITIES: &[Oddity] = &[
     ("2 MiB", |base| with(base, &format!("\"x\":\"{}\"", "y".repeat(2 << 20))), Some("A15")),
 ];
 
-/// What the oddities are done to.
+/// The objects to which the oddities are applied.
 const BASES: [&str; 4] = [
     RUNNING,
     r#"{"desired_state":"stopped","gateway_state":"running"}"#,
@@ -201,7 +203,7 @@ fn oddities() -> Vec<Case> {
     ODDITIES.iter().flat_map(|oddity| BASES.map(|base| odd(oddity, base))).collect()
 }
 
-/// Not what the file says, but what it is.
+/// Cases in which the state file is of another kind than a regular file.
 fn kinds() -> Vec<Case> {
     let case = |what: &str, row, make| Case { what: what.to_string(), make: Make::Other(make), row };
     vec![
@@ -221,7 +223,7 @@ fn kinds() -> Vec<Case> {
     ]
 }
 
-/// Which slots there are, and whether each starts by itself.
+/// The slots, and whether each starts by itself.
 fn slots(scandir: &Path) -> BTreeMap<String, bool> {
     let entries = fs::read_dir(scandir).expect("scandir").flatten();
     let names = entries.filter_map(|e| e.file_name().to_str()?.strip_prefix("gateway-").map(str::to_string));
@@ -239,7 +241,7 @@ fn said(ran: &Ran) -> BTreeMap<String, (String, bool)> {
     ran.stdout.lines().filter_map(line).collect()
 }
 
-/// A scandir of Python's own: it deletes what is there already.
+/// A scandir for Python alone, because Python deletes the slots that it finds.
 fn python_scandir(tree: &Tree, name: &str) -> PathBuf {
     let scandir = tree.scratch().join(name);
     fs::create_dir(&scandir).expect("scandir");
@@ -251,6 +253,7 @@ fn container_boot(tree: &Tree, scandir: &Path) -> Tool {
     agent::python(tree, ["-m", "hermes_cli.container_boot"]).env("S6_PROFILE_GATEWAY_SCANDIR", scandir)
 }
 
+/// Rows A2, A3, A15, H2 of docs/failures.md.
 #[test]
 fn the_python_reconciler_starts_the_same_gateways() {
     let tree = Tree::new();
@@ -311,7 +314,8 @@ fn the_python_reconciler_starts_the_same_gateways() {
     assert_eq!(rows, BTreeMap::from([("A15", 6 * 3 + 4 * 2), ("H2", 1)]));
 }
 
-/// A home that ends Python's pass before its last profile: what is odd, Python's exception, whether the odd one has a slot.
+/// A home in which Python's pass ends before its last profile: the odd thing, Python's exception, and whether the odd
+/// profile has a slot.
 type Fatal = (&'static str, &'static str, &'static str, bool, fn(&Tree));
 
 /// The profile in the middle, with this state file.
@@ -354,7 +358,7 @@ const FATAL: &[Fatal] = &[
     }),
 ];
 
-/// Hermes Agent's function over several homes; what it ends in, a line each.
+/// A program that runs Hermes Agent's function on several homes. It prints the result of each in a line.
 const EACH: &str = "
 import sys
 from pathlib import Path
@@ -367,6 +371,7 @@ for home, scandir in zip(sys.argv[1::2], sys.argv[2::2]):
         print(type(e).__name__)
 ";
 
+/// Rows A15, B7 of docs/failures.md.
 #[test]
 fn what_ends_pythons_pass_costs_ours_one_profile_at_most() {
     let homes: Vec<(Tree, PathBuf)> = FATAL
@@ -409,9 +414,10 @@ fn what_ends_pythons_pass_costs_ours_one_profile_at_most() {
     }
 }
 
+/// Rows B6, B7, B8, H2 of docs/failures.md.
 #[test]
 fn the_same_directories_are_profiles() {
-    // What differs: the row, and whether Python takes it for a profile; it is not one for us.
+    // What differs: the row, and whether Python takes the directory for a profile. For us it is none.
     let long = "l".repeat(65);
     let differ = [("B7", long.as_str()), ("B7", "newline\n"), ("B6", "marker-is-a-directory"), ("H2", "link")];
     let tree = Tree::new();
@@ -424,7 +430,7 @@ fn the_same_directories_are_profiles() {
     Profile::bare(&tree, "marker-is-a-directory").directory("SOUL.md").state(RUNNING);
     named(&tree, &long);
     named(&tree, "newline\n");
-    // B8: the name is the root profile's, whose own state counts.
+    // The name is that of the home's own profile, whose own state file counts.
     named(&tree, "default");
     tree.profile("default").state("{}").file("profiles/file", "").link("profiles/link", "0");
 
@@ -439,13 +445,14 @@ fn the_same_directories_are_profiles() {
     assert_eq!(python.len(), 5, "{python:?}");
 }
 
+/// Row I1 of docs/failures.md.
 #[test]
 fn one_gateway_for_all_profiles_is_the_same_for_both() {
     let tree = Tree::new();
     for name in ["default", "coder"] {
         tree.profile(name).state(RUNNING);
     }
-    // Python does not look at config.yaml (I1); the environment it reads as we do.
+    // Python does not read config.yaml. It reads the environment as we do.
     let settings = [
         ("", "{}", true, true),
         ("1", "{}", false, false),
@@ -471,9 +478,9 @@ fn one_gateway_for_all_profiles_is_the_same_for_both() {
     }
 }
 
+/// Row A15 of docs/failures.md.
 #[test]
 fn a_state_file_that_is_a_fifo_stops_python_and_not_us() {
-    // A15
     let tree = Tree::new();
     tree.profile("first").state(RUNNING);
     let odd = tree.profile("odd").fifo("gateway_state.json");

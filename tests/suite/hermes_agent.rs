@@ -1,9 +1,9 @@
-//! Against the real Hermes Agent: gateways that serve, on the ports that we allot, and state files that both understand.
+//! The real Hermes Agent: its gateways serve on the ports that we assign, and both understand the state files.
 //!
-//! Each start of one costs seconds, so that a test makes several claims; its storm backoff begins at the sixth start
-//! within two minutes, so that no profile is started more often.
+//! Each start of a gateway takes seconds, so one test makes several claims. Hermes Agent delays the sixth start within
+//! two minutes, so no profile is started more often than five times.
 
-use crate::support::{Profile, Tree, agent, kill, start_time, wait_until};
+use crate::support::{Profile, Tree, agent, free_port, kill, start_time, wait_until};
 use rustix::process::Signal;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{Read as _, Write as _};
@@ -11,18 +11,12 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
-/// A profile whose API server is on, with no port of its own, beside the port that our allocator has recorded for it.
+/// A profile whose API server is enabled, without a port of its own, and the port that our allocator has recorded for
+/// it.
 struct Server<'a> {
     profile: Profile<'a>,
     port: u16,
     tree: &'a Tree,
-}
-
-/// A port below those that the kernel hands out by itself, for the range of one profile: tests run side by side, and
-/// every `default` would like the same.
-fn free_port() -> u16 {
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    (0..).map(|n: u64| 20_000 + (RandomState::new().hash_one(n) % 12_000) as u16).find(free).expect("a free port")
 }
 
 impl<'a> Server<'a> {
@@ -36,7 +30,7 @@ impl<'a> Server<'a> {
         Server { profile, port, tree }
     }
 
-    /// What `GET /health` answers, if something listens on the port.
+    /// The answer to `GET /health`, if a process listens on the port.
     fn health(&self) -> Option<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
@@ -46,8 +40,8 @@ impl<'a> Server<'a> {
         Some(answer)
     }
 
-    /// It is ready, for s6 and for whoever asks it, on the port that `hermes-port-alloc` prints, and the state file says
-    /// so; its pid.
+    /// Check that the gateway is ready according to s6, that it answers on the port that `hermes-port-alloc` prints,
+    /// and that its state file says so. Returns its pid.
     #[track_caller]
     fn serves(&self) -> u32 {
         let name = self.profile.name.as_str();
@@ -64,7 +58,7 @@ impl<'a> Server<'a> {
         pid
     }
 
-    /// Nothing answers on its port, and its slot is down.
+    /// Check that nothing answers on its port, and that its slot is down.
     #[track_caller]
     fn is_down(&self) {
         let name = self.profile.name.as_str();
@@ -73,7 +67,7 @@ impl<'a> Server<'a> {
         assert_eq!(self.gateways(), [0; 0], "{name}");
     }
 
-    /// Its gateway processes, by what they were told of their port.
+    /// Its gateway processes, found by the port in their environment.
     fn gateways(&self) -> Vec<u32> {
         let port = format!("API_SERVER_PORT={}", self.port).into_bytes();
         let its = |environ: &[u8]| environ.split(|byte| *byte == 0).any(|variable| variable == port);
@@ -82,7 +76,7 @@ impl<'a> Server<'a> {
     }
 }
 
-/// A state file that wants it up, with a field that neither Hermes Agent nor we know.
+/// A state file with the intent to run, and with a field that neither Hermes Agent nor we know.
 const WANTED: &str = r#"{"desired_state":"running","our_own":{"n":[1,2.50,null]}}"#;
 
 #[track_caller]
@@ -91,6 +85,7 @@ fn start_and_wait(tree: &Tree, names: &[&str], action: &str) {
     tree.tool_as_account("hermes-svc-start").arg("-W").args(names).run().is(0, &records, "");
 }
 
+/// Rows E1, E5 of docs/failures.md.
 #[test]
 fn gateways_serve_side_by_side_on_the_ports_that_we_allot() {
     let tree = Tree::up();
@@ -113,7 +108,7 @@ fn gateways_serve_side_by_side_on_the_ports_that_we_allot() {
     }
     start_and_wait(&tree, &names, "unchanged");
 
-    // A stop: Hermes Agent's own word for it is the same as ours.
+    // After a stop, Hermes Agent writes the same word for the intent as we do.
     tree.tool_as_account("hermes-svc-stop").args(["-w", "coder"]).run().is(0, "profile=coder action=stopped\n", "");
     coder.is_down();
     assert_eq!(start_time(pids[1]), None);
@@ -122,7 +117,7 @@ fn gateways_serve_side_by_side_on_the_ports_that_we_allot() {
     assert_eq!((&state["pid"], &state["our_own"]["n"][1]), (&pids[1].into(), &2.5.into()), "{state}");
     assert_eq!([default.serves(), writer.serves()], [pids[0], pids[2]]);
 
-    // A restart is a new process, which is ready when we say so.
+    // A restart gives a new process, which is ready when the tool says so.
     let restart = tree.tool_as_account("hermes-svc-restart").args(["-W", "writer"]).run();
     restart.is(0, "profile=writer action=restarted\n", "");
     assert_ne!(writer.serves(), pids[2]);
@@ -146,6 +141,11 @@ fn after_any_death_the_intended_gateways_are_back_on_their_old_ports() {
         let [a, b, c] = prior;
         let lines = line(&default, a) + &line(&coder, b) + &line(&writer, c);
         tree.tool("hermes-reconcile-all").arg("-w").run().is(0, &(lines + "reconcile: done profiles=3 *\n"), "");
+        // The pass waits for s6-supervise, which may have to wait for a processor before it starts the gateway. A start in
+        // between orders what is wanted already, and its record is `started`.
+        for name in ["default", "coder"] {
+            wait_until(&format!("s6 to start {name}"), || tree.gateway(name).is_some());
+        }
     };
 
     boot(["running", "running", "stopped"]);
@@ -154,7 +154,7 @@ fn after_any_death_the_intended_gateways_are_back_on_their_old_ports() {
     let first = [default.serves(), coder.serves()];
     writer.is_down();
 
-    // docker kill, docker start
+    // This is what docker kill and docker start do.
     tree.reboot();
     assert_eq!((default.health(), coder.health()), (None, None));
     boot(["running", "running", "stopped"]);
@@ -163,7 +163,7 @@ fn after_any_death_the_intended_gateways_are_back_on_their_old_ports() {
     assert!(first.iter().all(|pid| !second.contains(pid)));
     writer.is_down();
 
-    // docker restart: the gateways are drained, and nothing is forgotten.
+    // This is what docker restart does: the gateways are drained, and the intents are kept.
     let stop = tree.tool("hermes-svc-stop").args(["-a", "-k", "-w"]).run();
     stop.is(0, "profile=default action=stopped\nprofile=coder action=stopped\n", "");
     for server in [&default, &coder] {
@@ -179,12 +179,15 @@ fn after_any_death_the_intended_gateways_are_back_on_their_old_ports() {
     writer.is_down();
 }
 
+/// Row F7 of docs/failures.md.
 #[test]
 fn the_orphan_of_a_killed_supervisor_is_taken_over_and_not_doubled() {
     let tree = Tree::up();
     agent::install(&tree);
     let coder = Server::new(&tree, "coder", WANTED);
     tree.tool("hermes-svc-register").args(["-u", "coder"]).run().is(0, "profile=coder action=registered port=*\n", "");
+    // The slot is published up, and its gateway may start a moment after register returns.
+    wait_until("the gateway", || tree.gateway("coder").is_some());
     start_and_wait(&tree, &["coder"], "unchanged");
     let orphan = coder.serves();
     kill(tree.supervisor(&tree.slot("coder")).expect("a supervisor"), Signal::KILL);
@@ -193,9 +196,11 @@ fn the_orphan_of_a_killed_supervisor_is_taken_over_and_not_doubled() {
     assert_ne!(coder.serves(), orphan);
     assert_eq!(start_time(orphan), None);
 
-    // The same, and a stop at once: it is the orphan's stop as well.
+    // The supervisor is killed again, and then comes a stop, which also stops the orphan.
     let orphan = coder.serves();
-    kill(tree.supervisor(&tree.slot("coder")).expect("a supervisor"), Signal::KILL);
+    let supervisor = tree.supervisor(&tree.slot("coder")).expect("a supervisor");
+    kill(supervisor, Signal::KILL);
+    wait_until("the supervisor to be gone", || start_time(supervisor).is_none());
     tree.tool("hermes-svc-stop").args(["-w", "coder"]).run().is(0, "profile=coder action=stopped\n", "");
     coder.is_down();
     assert_eq!((start_time(orphan), coder.profile.desired().as_deref()), (None, Some("stopped")));

@@ -1,9 +1,9 @@
-//! Impatient people: Ctrl-C in a wait, deadlines that are too short, the next order before the last one is carried out.
+//! Impatient users: Ctrl-C during a wait, deadlines that are too short, a new order before the last one is carried out.
 
 use crate::support::{Profile, Ran, Tree, kill, wait_until};
 use rustix::process::Signal;
 
-/// A tree in which these profiles run and are ready; the lines of stand-in.conf say how they behave.
+/// A tree in which these profiles run and are ready. The lines of stand-in.conf set how the stand-in behaves.
 #[track_caller]
 fn ready<'a>(tree: &'a Tree, profiles: &[(&str, &str)]) -> Vec<Profile<'a>> {
     let mut made = Vec::new();
@@ -23,13 +23,13 @@ fn start(tree: &Tree, args: &[&str]) -> Ran {
     tree.tool("hermes-svc-start").args(args).run()
 }
 
-/// Wait until its gateway has begun to drain.
+/// Wait until the gateway of this profile has begun to drain.
 #[track_caller]
 fn drains(profile: &Profile) {
     wait_until("the drain", || profile.json()["gateway_state"] == "draining");
 }
 
-/// Wait until another gateway than `old` runs; s6 and the volume want it so.
+/// Wait until a gateway other than `old` runs, and s6 and the volume both want it up.
 #[track_caller]
 fn is_another(tree: &Tree, profile: &Profile, old: u32) {
     wait_until("another gateway", || tree.gateway(&profile.name).is_some_and(|pid| pid != old));
@@ -118,27 +118,28 @@ fn start_waits_for_the_new_gateway_while_the_old_one_still_drains() {
     }
 }
 
+/// Row G4 of docs/failures.md.
 #[test]
 fn a_start_that_waits_for_another_container_says_so() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = Tree::up();
     ready(&tree, &[("coder", "")]);
-    // The same volume, another scandir, another pid namespace.
+    // The second container: the same volume, another scandir, another PID namespace.
     let script = "mkdir $S6_PROFILE_GATEWAY_SCANDIR\n\
         s6-svscan $S6_PROFILE_GATEWAY_SCANDIR > other.log 2>&1 &\n\
         until [ -p $S6_PROFILE_GATEWAY_SCANDIR/.s6-svscan/control ]; do sleep 0.01; done\n\
-        hermes-reconcile-one coder > reconciled && exec hermes-svc-start -W -t 1500 coder";
+        hermes-reconcile-one coder > reconciled && exec hermes-svc-start -W -t 4000 coder";
     let alone = tree.tool("unshare").args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script]);
     let other = tree.scandir().with_file_name("other");
     let ran = alone.env("HERMES_SLOT_TEMPLATE", tree.template()).env("S6_PROFILE_GATEWAY_SCANDIR", other).run();
     let pid = tree.gateway("coder").expect("a gateway");
-    ran.is(99, "", &format!("hermes-svc-start: fatal: timed out after 1500 ms waiting for coder: readiness; it waits for pid {pid} in another container (*); see *\n"));
+    ran.is(99, "", &format!("hermes-svc-start: fatal: timed out after 4000 ms waiting for coder: readiness; it waits for pid {pid} in another container (*); see *\n"));
 }
 
 #[test]
 fn what_is_recorded_already_is_not_recorded_again() {
-    // A volume that takes no bytes any more does not stand in the way.
-    crate::needs_root!();
+    // A full volume must not be an obstacle.
+    crate::support::needs_root();
     let tree = Tree::up();
     let coder = ready(&tree, &[("coder", "")]).remove(0);
     let old = tree.wait_up("coder");
@@ -153,7 +154,7 @@ fn what_is_recorded_already_is_not_recorded_again() {
 
 #[test]
 fn a_stop_that_cannot_be_recorded_says_what_stops_it_all_the_same() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = Tree::up();
     let coder = ready(&tree, &[("coder", "")]).remove(0);
     let pid = tree.wait_up("coder");
@@ -182,7 +183,7 @@ fn a_gateway_that_somebody_took_down_by_hand_is_explained_while_it_drains_and_af
         "reconcile: profile=coder prior_state=running action=unchanged port=* prior_exit=unknown note=drifting\n",
         "",
     );
-    wait_until("its end", || explained().stdout.contains("coder is down"));
+    wait_until("coder to end", || explained().stdout.contains("coder is down"));
     explained().is(
         0,
         "Manager: *\ncoder is down, and its intent is running\n**\n  next: hermes-svc-start -W coder\n",

@@ -1,13 +1,13 @@
-//! start, stop, restart, list: the intent, then s6, then a look whether s6 did it.
+//! start, stop, restart and list: they record the intent, give the order to s6, and check that s6 obeyed.
 
-use crate::support::{Ran, Tree, kill, snapshot, start_time, wait_until};
+use crate::support::{Ran, Running, Tree, kill, snapshot, start_time, wait_for, wait_until};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-/// A tree with these profiles registered, down.
+/// A tree in which these profiles are registered and down.
 #[track_caller]
 fn registered(names: &[&str]) -> Tree {
     let tree = Tree::up();
@@ -22,7 +22,7 @@ fn registered(names: &[&str]) -> Tree {
     tree
 }
 
-/// The same with all of them up.
+/// A tree in which these profiles are registered and up.
 #[track_caller]
 fn running(names: &[&str]) -> Tree {
     let tree = registered(names);
@@ -48,7 +48,7 @@ fn desired(tree: &Tree, name: &str) -> Option<String> {
     tree.profile(name).desired()
 }
 
-/// Disk, s6's orders and the process agree.
+/// Check that the file, s6 and the process agree that this gateway is up.
 #[track_caller]
 fn is_running(tree: &Tree, name: &str) {
     assert_eq!(desired(tree, name).as_deref(), Some("running"), "{name}");
@@ -56,14 +56,14 @@ fn is_running(tree: &Tree, name: &str) {
     tree.wait_up(name);
 }
 
-/// The same for a stopped one.
+/// Check that the file, s6 and the process agree that this gateway is stopped.
 #[track_caller]
 fn is_stopped(tree: &Tree, name: &str) {
     assert_eq!(desired(tree, name).as_deref(), Some("stopped"), "{name}");
     assert_eq!(tree.svstat(name, "up,wantedup,normallyup"), Some(vec!["false".to_string(); 3]), "{name}");
 }
 
-/// Make this gateway be held by a permanent error.
+/// Make this gateway end with a permanent error, so that it is held.
 #[track_caller]
 fn held(tree: &Tree, name: &str) {
     tree.profile(name).stand_in("exit_at_start=78\n");
@@ -87,6 +87,7 @@ fn start_records_the_intent_and_brings_the_gateway_up() {
     assert_eq!(state.uid(), tree.uid);
 }
 
+/// Row F6 of docs/failures.md.
 #[test]
 fn to_start_what_runs_changes_nothing() {
     let tree = running(&["coder"]);
@@ -108,7 +109,7 @@ fn an_order_that_s6_supervise_has_not_taken_is_not_done() {
         let slot = slot.display();
         format!("{tool}: fatal: timed out after 50 ms waiting for the s6-supervise of {slot} to want it {wants}\n")
     };
-    // It is up, or down, already: only the mark that keeps it so is missing.
+    // The gateway is in the right state already, and only the `down` file is wrong.
     for (order, tool, wants) in [("-u", "hermes-svc-start", "up"), ("-d", "hermes-svc-stop", "down")] {
         tree.tool("s6-svc").arg(order).arg(&slot).run().is(0, "", "");
         wait_until("the order to be taken", || tree.gateway("coder").is_some() == (order == "-u"));
@@ -130,9 +131,10 @@ fn start_turns_a_gateway_that_is_only_up_into_one_that_is_wanted() {
     assert_eq!(tree.gateway("coder"), Some(pid), "and does not restart it");
 }
 
+/// Row B3 of docs/failures.md.
 #[test]
 fn start_mints_the_slot_of_a_real_profile() {
-    // B3: made on the host, while the container runs.
+    // The profile is made on the host while the container runs.
     let tree = Tree::up();
     let profile = tree.profile("coder").state(r#"{"x":1}"#);
     start(&tree, &["-w", "coder"]).is(0, "profile=coder action=started\n", "");
@@ -143,6 +145,7 @@ fn start_mints_the_slot_of_a_real_profile() {
     assert!(profile.read("stand-in.env").contains("API_SERVER_PORT=9530\n"));
 }
 
+/// Row B3 of docs/failures.md.
 #[test]
 fn a_mistyped_name_mints_nothing() {
     let tree = Tree::up();
@@ -152,6 +155,7 @@ fn a_mistyped_name_mints_nothing() {
     before.still_holds();
 }
 
+/// Rows B3, B12 of docs/failures.md.
 #[test]
 fn stop_restart_and_status_never_mint_a_slot() {
     let tree = Tree::up();
@@ -184,7 +188,8 @@ fn start_waits_until_the_gateway_is_really_ready() {
 #[test]
 fn a_start_that_fails_names_the_log_and_quotes_its_last_line() {
     let tree = registered(&["coder"]);
-    // What it prints is the agent's: no control character of it may reach a terminal. What our own finish says last is no news.
+    // The line that is quoted comes from the agent, so none of its control characters may reach a terminal. The last
+    // line of our own finish is not quoted.
     tree.profile("coder").stand_in("printf 'I give up \\033[2J\\n' >&2\nexit 78\n");
     for option in ["-w", "-W"] {
         let ran = start(&tree, &[option, "coder"]);
@@ -193,7 +198,7 @@ fn a_start_that_fails_names_the_log_and_quotes_its_last_line() {
             ran.fails(111, &format!("unable to start coder: *{}, which ends in \"* I give up *\"", log.display()));
         assert!(!ran.stderr.contains('\u{1b}'), "{ran}");
     }
-    // The intent is what the operator wants, whatever became of it.
+    // The intent is what the operator wants, even if the start failed.
     assert_eq!(desired(&tree, "coder").as_deref(), Some("running"));
 }
 
@@ -229,6 +234,7 @@ fn to_stop_what_is_down_but_wanted_still_records_it() {
     is_stopped(&tree, "coder");
 }
 
+/// Row A1 of docs/failures.md.
 #[test]
 fn stop_keeps_the_intent_where_asked() {
     let tree = running(&["coder"]);
@@ -242,9 +248,10 @@ fn stop_keeps_the_intent_where_asked() {
     stop(&tree, &["-k", "-w", "coder"]).is(0, "profile=coder action=unchanged\n", "");
 }
 
+/// Rows A11, A12, H5 of docs/failures.md.
 #[test]
 fn the_marker_of_a_planned_stop_is_written_in_the_targets_home() {
-    // A11, one per target; they are read while the gateways still drain.
+    // There is a marker for each target. They are read while the gateways still drain.
     let tree = registered(&["default", "coder", "writer"]);
     for name in ["default", "coder", "writer"] {
         tree.profile(name).stand_in("ignore_term=1\n");
@@ -263,11 +270,12 @@ fn the_marker_of_a_planned_stop_is_written_in_the_targets_home() {
         assert_eq!(marker["stopper_pid"], stopper);
         assert!(marker.get("written_at").is_some());
         let owner = fs::metadata(tree.profile_dir(name).join(".gateway-planned-stop.json")).expect("marker").uid();
-        assert_eq!(owner, tree.uid, "root's files would be in the gateway's way (H5)");
+        assert_eq!(owner, tree.uid, "root's files would be in the gateway's way");
     }
     assert!(!tree.home().join(".gateway-planned-stop.json").exists());
 }
 
+/// Row F14 of docs/failures.md.
 #[test]
 fn stop_says_what_it_waited_for_and_for_how_long() {
     let tree = registered(&["coder"]);
@@ -281,6 +289,7 @@ fn stop_says_what_it_waited_for_and_for_how_long() {
     row.is(0, "{\"profile\":\"coder\",\"state\":\"draining\",**}\n", "");
 }
 
+/// Row B5 of docs/failures.md.
 #[test]
 fn stop_works_on_a_slot_that_outlived_its_profile() {
     let tree = running(&["coder"]);
@@ -288,12 +297,12 @@ fn stop_works_on_a_slot_that_outlived_its_profile() {
     tree.delete_profile("coder");
     stop(&tree, &["-w", "coder"]).is(0, "profile=coder action=stopped\n", "");
     assert_eq!(start_time(pid), None);
-    assert!(!tree.profile_dir("coder").exists(), "nothing brings it back (B5)");
+    assert!(!tree.profile_dir("coder").exists(), "nothing brings it back");
 }
 
 #[test]
 fn stop_ends_the_orphan_of_a_killed_supervisor_too() {
-    // After kill -9 of s6-supervise s6 says down while the old gateway still answers.
+    // After kill -9 of s6-supervise, s6 shows the service as down while the old gateway still runs.
     let tree = running(&["coder"]);
     let pid = tree.wait_up("coder");
     let supervisor = tree.supervisor(&tree.slot("coder")).expect("supervisor");
@@ -318,9 +327,9 @@ fn restart_is_a_new_process_and_the_old_one_is_gone() {
     assert_eq!(tree.svstat("coder", "up,ready"), Some(vec!["true".to_string(); 2]));
 }
 
+/// Row A10 of docs/failures.md.
 #[test]
 fn restart_brings_up_what_is_down() {
-    // A10
     let tree = registered(&["coder"]);
     restart(&tree, &["coder"]).is(0, "profile=coder action=restarted\n", "");
     is_running(&tree, "coder");
@@ -335,9 +344,10 @@ fn restart_brings_up_what_is_down() {
     assert!(!tree.slot("coder").join("data/held").exists());
 }
 
+/// Rows F3, F4 of docs/failures.md.
 #[test]
 fn many_restarts_are_no_loop_of_deaths() {
-    // Each of them ends a gateway with 0, and three of those by itself would be held (F3).
+    // Each restart ends a gateway with 0. Three such ends by itself would make it held.
     let tree = running(&["coder"]);
     for _ in 0..4 {
         restart(&tree, &["coder"]).is(0, "profile=coder action=restarted\n", "");
@@ -348,6 +358,7 @@ fn many_restarts_are_no_loop_of_deaths() {
     is_running(&tree, "coder");
 }
 
+/// Row F14 of docs/failures.md.
 #[test]
 fn restart_waits_for_the_drain_and_says_so_when_it_takes_too_long() {
     let tree = registered(&["coder"]);
@@ -360,9 +371,10 @@ fn restart_waits_for_the_drain_and_says_so_when_it_takes_too_long() {
     assert_eq!(desired(&tree, "coder").as_deref(), Some("running"));
 }
 
+/// Row F12 of docs/failures.md.
 #[test]
 fn a_gateway_that_restarts_itself_does_not_wait_for_its_own_end() {
-    // F12: /restart in a chat runs the tool below the gateway that it ends.
+    // `/restart` in a chat runs the tool as a descendant of the gateway that it ends.
     let tree = registered(&["coder"]);
     let profile = tree.profile("coder").stand_in(
         "hook='hermes-svc-restart -w coder > \"$dir/inside.out\" 2> \"$dir/inside.err\"; echo $? > \"$dir/inside.code\"'\n",
@@ -378,7 +390,7 @@ fn a_gateway_that_restarts_itself_does_not_wait_for_its_own_end() {
 
 // The intent on disk.
 
-/// A control FIFO into which nothing more fits, with nobody to read it: s6 cannot be told anything.
+/// Fill the control FIFO, with no process that reads it, so that s6 gets no order.
 fn deafen(tree: &Tree, name: &str) {
     let slot = tree.slot(name);
     kill(tree.supervisor(&slot).expect("supervisor"), Signal::STOP);
@@ -389,9 +401,10 @@ fn deafen(tree: &Tree, name: &str) {
     }
 }
 
+/// Row A13 of docs/failures.md.
 #[test]
 fn the_intent_is_on_disk_before_s6_is_told() {
-    // A13: where s6 cannot be told, the intent is there all the same.
+    // If s6 cannot be given an order, the intent is recorded all the same.
     let tree = running(&["up"]);
     tree.profile("down");
     tree.tool("hermes-svc-register").arg("down").run();
@@ -404,7 +417,7 @@ fn the_intent_is_on_disk_before_s6_is_told() {
     ] {
         let running = tree.tool(tool).arg(name).start();
         wait_until(want, || desired(&tree, name).as_deref() == Some(want));
-        wait_until("it to tell s6, in vain", || {
+        wait_until("the tool to run s6-svc", || {
             tree.processes().iter().any(|p| p.ppid == running.pid && p.comm == "s6-svc")
         });
         tree.processes().iter().filter(|p| p.comm == "s6-svc").for_each(|p| kill(p.pid, Signal::KILL));
@@ -427,9 +440,9 @@ fn an_order_that_s6_does_not_take_is_not_called_done() {
     is_stopped(&tree, "coder");
 }
 
+/// Row A14 of docs/failures.md.
 #[test]
 fn fields_that_we_do_not_know_survive() {
-    // A14
     let tree = registered(&["coder"]);
     let state = json!({
         "pid": 4_194_304_000_u64, "start_time": 18_446_744_073_709_551_615_u64, "kind": "hermes-gateway",
@@ -447,7 +460,8 @@ fn fields_that_we_do_not_know_survive() {
         assert_eq!(found["desired_state"], want);
         let (found, mut wanted) =
             (found.as_object_mut().expect("an object"), state.as_object().expect("an object").clone());
-        for key in ["desired_state", "updated_at"] {
+        assert_eq!(found["hermes_s6_profile"], "coder");
+        for key in ["desired_state", "updated_at", "hermes_s6_profile"] {
             found.remove(key);
             wanted.remove(key);
         }
@@ -461,9 +475,10 @@ fn fields_that_we_do_not_know_survive() {
     assert_eq!(left, ["gateway_state.json"]);
 }
 
+/// Row A14 of docs/failures.md.
 #[test]
 fn a_stop_survives_a_write_that_crossed_it() {
-    // The gateway read the file before the stop, and writes it back when it ends, the old intent included.
+    // The gateway has read the file before the stop. When it ends it writes the file back, with the old intent.
     let tree = registered(&["coder"]);
     tree.profile("coder").stand_in("stale_intent=running\n");
     start(&tree, &["-w", "coder"]).is(0, "profile=coder action=started\n", "");
@@ -472,6 +487,7 @@ fn a_stop_survives_a_write_that_crossed_it() {
     is_stopped(&tree, "coder");
 }
 
+/// Row A14 of docs/failures.md.
 #[test]
 fn a_start_survives_a_write_that_crossed_it() {
     let tree = registered(&["coder"]);
@@ -482,9 +498,10 @@ fn a_start_survives_a_write_that_crossed_it() {
     is_running(&tree, "coder");
 }
 
+/// Row A14 of docs/failures.md.
 #[test]
 fn a_restart_of_what_was_told_to_stop_survives_a_write_that_crossed_it() {
-    // The draining gateway writes the old intent back at its end: that is not somebody who stops it once more.
+    // The draining gateway writes the old intent back when it ends. That must not be taken for another stop.
     let tree = registered(&["coder"]);
     tree.profile("coder").stand_in("drain_ms=700\nstale_intent=stopped\n");
     start(&tree, &["-W", "coder"]).is(0, "profile=coder action=started\n", "");
@@ -537,7 +554,8 @@ fn a_start_during_a_stop_is_what_counts() {
     wait_until("the drain", || tree.profile("coder").json()["gateway_state"] == "draining");
     start(&tree, &["-w", "coder"]).is(0, "profile=coder action=started\n", "");
     let stopped = stop.wait();
-    // It was gone, and it is back: both are true, and neither is an accident.
+    // The stop may meet the dying gateway, the restart that waits for it, or the new gateway. Each of these exit codes
+    // is right in one of the cases.
     assert!([0, 99, 102].contains(&stopped.code) && stopped.stderr.lines().count() <= 1, "{stopped}");
     is_running(&tree, "coder");
     assert_ne!(tree.wait_up("coder"), old);
@@ -558,12 +576,12 @@ fn a_stop_that_races_a_crash_stays_a_stop() {
 
 #[test]
 fn a_restart_that_crosses_a_crash_ends_in_a_gateway() {
-    // Between the look at the gateway and the order it dies, and s6-supervise has another one: that is what the order ends.
-    crate::needs_root!();
+    // The gateway dies between the look and the order, and s6-supervise starts another one, which the order then ends.
+    crate::support::needs_root();
     let tree = Tree::up();
     let coder = tree.profile("coder").stand_in("drain_ms=500\n");
     tree.tool("hermes-svc-register").args(["-u", "coder"]).run();
-    wait_until("its first life", || coder.starts() == 1);
+    wait_until("the first gateway", || coder.starts() == 1);
     let (dir, slot) = (coder.dir.display(), tree.slot("coder"));
     let crash = tree.script(
         "crash",
@@ -580,7 +598,7 @@ fn a_restart_that_crosses_a_crash_ends_in_a_gateway() {
     );
     let ran = tree.tool("unshare").args(["--mount", "sh", "-c", &script]).run();
     ran.is(0, "profile=coder action=restarted\n", "");
-    wait_until("its third life", || coder.starts() == 3);
+    wait_until("the third gateway", || coder.starts() == 3);
     is_running(&tree, "coder");
 }
 
@@ -613,13 +631,18 @@ fn orders_that_race_passes_end_as_they_were_given() {
 #[test]
 fn whoever_is_last_of_many_disk_and_process_agree() {
     let tree = registered(&["coder"]);
-    // Not so many that the lock of the intent is waited for longer than its second.
-    let runs: Vec<_> = (0..4)
-        .map(|n| tree.tool(if n % 2 == 0 { "hermes-svc-start" } else { "hermes-svc-stop" }).arg("coder").start())
-        .collect();
-    for run in runs {
-        // On a busy machine the lock of the intent may be waited for in vain: a warning.
-        run.wait().is(0, "profile=coder action=*\n", "**");
+    let orders = || {
+        let tool = |n| tree.tool(if n % 2 == 0 { "hermes-svc-start" } else { "hermes-svc-stop" }).arg("coder").start();
+        let running: Vec<_> = (0..4).map(tool).collect();
+        running.into_iter().map(Running::wait).collect::<Vec<_>>()
+    };
+    // On a very busy machine one of them may wait for the intent lock longer than its second, and then goes on without it,
+    // with a warning. Only a round in which each had the lock tells something.
+    let had_the_lock = wait_for("a round in which each had the lock", || {
+        Some(orders()).filter(|ran| ran.iter().all(|ran| !ran.stderr.contains(".hermes-s6.intent.lock")))
+    });
+    for ran in had_the_lock {
+        ran.is(0, "profile=coder action=*\n", "");
     }
     let wanted = tree.svstat("coder", "wantedup,normallyup").expect("an answer");
     match desired(&tree, "coder").as_deref() {
@@ -646,9 +669,9 @@ fn an_intent_lock_that_is_held_for_ever_costs_a_warning() {
 
 // Several at once.
 
+/// Row F13 of docs/failures.md.
 #[test]
 fn every_failure_is_reported_and_none_hides_another() {
-    // F13
     let tree = registered(&["coder", "writer"]);
     tree.profile("unregistered");
     let stderr =
@@ -662,13 +685,14 @@ fn every_failure_is_reported_and_none_hides_another() {
     is_running(&tree, "writer");
 
     let ran = stop(&tree, &["-w", "nobody", "coder", "unregistered", "writer"]);
-    // The worst code is the highest, and a profile that nobody knows is not registered either.
+    // The worst code is the highest. A profile that does not exist is not registered either.
     let ran = ran.is(102, "profile=coder action=stopped\nprofile=writer action=stopped\n", "*\n*\n");
     assert!(ran.stderr.contains("nobody") && ran.stderr.contains("unregistered"), "{ran}");
     is_stopped(&tree, "coder");
     is_stopped(&tree, "writer");
 }
 
+/// Row F13 of docs/failures.md.
 #[test]
 fn one_that_does_not_end_does_not_keep_the_others() {
     let tree = registered(&["a1", "b1", "c1"]);
@@ -711,7 +735,7 @@ fn start_all_is_every_profile_that_is_wanted() {
     start(&tree, &["-a"]).is(0, "", "");
     tree.profile("on").intent("running");
     tree.profile("off").intent("stopped");
-    // One that has no slot yet, and one that the file calls running in the older way.
+    // One profile has no slot yet, and the state file of another one says running in the older way.
     tree.profile("new").intent("running");
     tree.profile("older").state(r#"{"gateway_state":"draining"}"#);
     let stdout = "profile=new action=started\nprofile=older action=started\nprofile=on action=started\n";
@@ -726,6 +750,7 @@ fn start_all_is_every_profile_that_is_wanted() {
     assert_eq!(tree.profile("off").starts() + tree.profile("default").starts(), 0);
 }
 
+/// Row F13 of docs/failures.md.
 #[test]
 fn stop_all_is_every_gateway_that_is_up() {
     let tree = running(&["a1", "b1"]);
@@ -777,9 +802,9 @@ fn a_dry_run_says_the_same_and_does_nothing() {
     start(&tree, &["-j", "up"]).is(0, "{\"profile\":\"up\",\"action\":\"unchanged\",\"dry_run\":false}\n", "");
 }
 
+/// Row C6 of docs/failures.md.
 #[test]
 fn without_s6_nothing_is_started_and_nobody_is_told_otherwise() {
-    // C6
     let tree = Tree::new();
     tree.profile("coder").intent("running");
     start(&tree, &["coder"]).fails(102, "no s6-svscan is running on *scandir");
@@ -790,9 +815,10 @@ fn without_s6_nothing_is_started_and_nobody_is_told_otherwise() {
     assert_eq!(desired(&tree, "coder").as_deref(), Some("running"));
 }
 
+/// Row A15 of docs/failures.md.
 #[test]
 fn what_cannot_be_recorded_is_not_done() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = running(&["coder"]);
     let pid = tree.wait_up("coder");
     let before = tree.profile("coder").read("gateway_state.json");
@@ -800,7 +826,7 @@ fn what_cannot_be_recorded_is_not_done() {
     ran.is(111, "", "hermes-svc-stop: fatal: unable to write *: Read-only file system; *\n");
     assert_eq!(tree.gateway("coder"), Some(pid));
 
-    // A full volume keeps the old file, whether it can be understood or not (A15).
+    // On a full volume the old file stays, whether it can be parsed or not.
     for state in ["{\"desired_state\":\"running\",\"x\":1}", "{\"desired_state\":\"run"] {
         let profile = "$HERMES_HOME/profiles/coder";
         let setup =
@@ -816,14 +842,15 @@ fn what_cannot_be_recorded_is_not_done() {
 
 // Held.
 
+/// Row F1 of docs/failures.md.
 #[test]
 fn a_permanent_error_is_held_and_start_brings_it_back() {
     let tree = registered(&["coder", "writer"]);
     held(&tree, "coder");
-    assert_eq!(tree.profile("coder").starts(), 1, "78 is not tried again (F1)");
+    assert_eq!(tree.profile("coder").starts(), 1, "78 is not tried again");
     let mark = fs::read_to_string(tree.slot("coder").join("data/held")).expect("the mark");
     assert!(mark.contains("78"), "{mark}");
-    // Held is told from down.
+    // The status distinguishes held from down.
     let status = tree.tool("hermes-svc-status").arg("-j").run();
     status.is(0, "**\"coder\",\"state\":\"held\"**\"writer\",\"state\":\"down\"**\n", "");
     assert_eq!(desired(&tree, "coder").as_deref(), Some("running"), "a hold is nobody's wish");
@@ -834,15 +861,16 @@ fn a_permanent_error_is_held_and_start_brings_it_back() {
     assert!(!tree.slot("coder").join("data/held").exists());
 }
 
+/// Rows D6, F2 of docs/failures.md.
 #[test]
 fn a_gateway_that_keeps_dying_is_held() {
-    // F2: five deaths in a minute.
+    // Five deaths within a minute.
     let tree = registered(&["coder"]);
     tree.profile("coder").stand_in("exit_at_start=1\n");
     start(&tree, &["-w", "coder"]).fails(111, "unable to start coder: *held*logs/gateways/coder/current*");
     assert_eq!(tree.profile("coder").starts(), 5);
     assert!(tree.slot("coder").join("data/held").exists());
-    // By root it has all its tries again, not one.
+    // After a start by root the gateway has all its tries again, and not only one.
     tree.profile("coder").stand_in("[ \"$(wc -l < \"$dir/stand-in.starts\")\" -ge 7 ] || exit_at_start=1\n");
     start(&tree, &["coder"]).is(0, "profile=coder action=started\n", "");
     tree.wait_up("coder");
@@ -850,9 +878,9 @@ fn a_gateway_that_keeps_dying_is_held() {
     is_running(&tree, "coder");
 }
 
+/// Row F3 of docs/failures.md.
 #[test]
 fn a_loop_of_clean_exits_is_held_and_a_single_one_is_not() {
-    // F3
     let tree = registered(&["loop", "once"]);
     tree.profile("loop").stand_in("exit_at_start=0\n");
     tree.profile("once").stand_in("[ -s \"$dir/stand-in.starts\" ] || exit_at_start=0\n");
@@ -864,6 +892,7 @@ fn a_loop_of_clean_exits_is_held_and_a_single_one_is_not() {
     assert_eq!(tree.profile("once").starts(), 2);
 }
 
+/// Row F4 of docs/failures.md.
 #[test]
 fn a_gateway_that_asks_for_restarts_gets_them() {
     let tree = registered(&["coder"]);
@@ -877,12 +906,12 @@ fn a_gateway_that_asks_for_restarts_gets_them() {
 
 #[test]
 fn the_account_may_start_what_is_held_and_it_has_all_its_tries_again() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = registered(&["coder"]);
     let profile = tree.profile("coder").stand_in("exit_at_start=1\n");
     tree.tool("hermes-svc-start").arg("coder").run();
     wait_until("the hold", || tree.slot("coder").join("data/held").exists());
-    // It dies once more, while the old deaths are young, and is not held for it.
+    // The gateway dies once more while the old deaths are recent, and is not held for it.
     let starts = profile.starts();
     profile.stand_in(&format!("[ \"$(wc -l < \"$dir/stand-in.starts\")\" -gt {} ] || exit_at_start=1\n", starts + 1));
     let ran = tree.tool_as_account("hermes-svc-start").args(["-w", "coder"]).run();
@@ -917,7 +946,7 @@ fn list_prints_names_default_first_and_nothing_else() {
     list(&["-u"]).is(0, "coder\n", "");
     list(&["-d"]).is(0, "default\nwriter\n", "");
     list(&["-j"]).is(0, "{\"profile\":\"default\"}\n{\"profile\":\"coder\"}\n{\"profile\":\"writer\"}\n", "");
-    // What is not a slot is not listed: files, other services, names that are no profile's, what is being built.
+    // Entries that are not slots are not listed: files, other services, invalid names, staging directories.
     for name in ["gateway-Bad", "gateway-", "other", ".gateway-x.abcdef"] {
         fs::create_dir(tree.scandir().join(name)).expect("mkdir");
     }
@@ -938,4 +967,23 @@ fn list_does_not_call_up_or_down_what_s6_cannot_tell() {
         ran.is(111, stdout, "hermes-svc-list: fatal: unable to s6-svstat *gateway-coder: *\n");
     }
     tree.tool("hermes-svc-list").run().is(0, "coder\nwriter\n", "");
+}
+
+/// Row E8 of docs/failures.md. If the refused start left its intent, it would take the port from the other profile at
+/// the next boot.
+#[test]
+fn a_start_that_is_refused_for_its_port_leaves_the_profile_unwanted() {
+    let tree = Tree::up();
+    let pinned = "API_SERVER_ENABLED=true\nAPI_SERVER_KEY=abcdefghijklmnopqrstuvwxyz012345\nAPI_SERVER_PORT=9000\n";
+    for name in ["clone", "coder"] {
+        tree.profile(name).file(".env", pinned);
+        tree.tool("hermes-svc-register").arg(name).run();
+    }
+    let ran = tree.tool("hermes-svc-start").args(["-n", "clone"]).run();
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "nobody has started the other one: {ran}");
+    tree.tool("hermes-svc-start").args(["-w", "coder"]).run().is(0, "profile=coder action=started\n", "");
+    let ran = tree.tool("hermes-svc-start").arg("clone").run();
+    ran.fails(100, "port 9000 is pinned twice: by clone (**) and by coder (**)");
+    assert!(!tree.home().join("profiles/clone/gateway_state.json").exists());
+    assert_eq!(tree.svstat("clone", "wantedup"), Some(vec!["false".to_string()]));
 }

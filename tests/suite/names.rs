@@ -4,7 +4,7 @@ use crate::support::{Tree, snapshot};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-/// The invalid forms of the issue, and the reasons why each of them matters.
+/// The invalid forms of names, each with the reason why it is tested.
 const INVALID: [(&[u8], &str); 13] = [
     (b"", "empty"),
     (b"Coder", "upper case"),
@@ -21,8 +21,8 @@ const INVALID: [(&[u8], &str); 13] = [
     ("caf\u{e9}".as_bytes(), "UTF-8, but not ASCII"),
 ];
 
-/// Refused by this tool: 100, or what it says of a permanent error; one line that names the verb and the object; and
-/// nothing has changed.
+/// Check that this tool refuses the name: with 100, or with its code for a permanent error; with one line that names
+/// the verb and the object; and without changing anything.
 #[track_caller]
 fn refuses_invalid_names(tool: &str, options: &[&str], code: i32) {
     let tree = Tree::new();
@@ -87,7 +87,7 @@ fn gateway_ready_refuses_invalid_names() {
 
 #[test]
 fn run_gateway_refuses_invalid_names() {
-    // Wrong usage, as everywhere; the template's finish takes it for permanent, as it does 78.
+    // Wrong usage has the code 100 here as well. The template's finish takes it for a permanent error, like 78.
     refuses_invalid_names("hermes-run-gateway", &[], 100);
 }
 

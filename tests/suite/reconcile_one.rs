@@ -1,4 +1,4 @@
-//! `hermes-reconcile-one`: one profile, at any time, and nobody else.
+//! hermes-reconcile-one acts on one profile at any time, and on no other profile.
 
 use crate::support::{Profile, Tree, kill, preferred_port, snapshot, start_time, wait_until};
 use rustix::process::Signal;
@@ -9,6 +9,7 @@ fn line(name: &str, prior: &str, action: &str) -> String {
     format!("reconcile: profile={name} prior_state={prior} action={action} port={port} prior_exit=unknown\n")
 }
 
+/// Rows B1, B2 of docs/failures.md.
 #[test]
 fn one_profile_gets_its_slot_and_no_other_does() {
     let tree = Tree::up();
@@ -16,7 +17,7 @@ fn one_profile_gets_its_slot_and_no_other_does() {
     tree.profile("writer").intent("running");
     let one = || tree.tool("hermes-reconcile-one").arg("coder").run();
     one().is(0, &line("coder", "running", "started"), "");
-    // It is supervised when the tool returns.
+    // The slot is supervised when the tool returns.
     assert!(tree.svstat("coder", "up").is_some() && tree.supervisor(&tree.slot("coder").join("log")).is_some());
     let pid = tree.wait_up("coder");
     assert_eq!((tree.slots(), tree.leftovers()), (vec!["coder".to_string()], vec![]));
@@ -28,9 +29,9 @@ fn one_profile_gets_its_slot_and_no_other_does() {
     tree.tool("hermes-reconcile-one").args(["-j", "coder"]).run().is(0, json, "");
 }
 
+/// Row B9 of docs/failures.md.
 #[test]
 fn default_always_works() {
-    // B9
     let tree = Tree::up();
     tree.tool("hermes-reconcile-one").arg("default").run().is(0, &line("default", "none", "registered"), "");
     tree.wait_down("default");
@@ -46,8 +47,18 @@ fn what_is_neither_a_profile_nor_a_slot_is_refused() {
         tree.tool("hermes-reconcile-one").arg(name).run().fails(100, &format!("no such profile: {name}*"));
     }
     before.still_holds();
+    // With `-q`, as the watcher runs it, the tool prints nothing about a name that is gone again. The exit code is the
+    // same.
+    fs::create_dir_all(tree.home().join("elsewhere")).expect("directory");
+    std::os::unix::fs::symlink("../elsewhere", tree.home().join("profiles/link")).expect("link");
+    let quiet = |name: &str| tree.tool("hermes-reconcile-one").args(["-q", name]).run();
+    ["nobody", "no-marker", "a-file"].iter().for_each(|name| _ = quiet(name).is(100, "", ""));
+    quiet("Bad").fails(100, "invalid profile name *");
+    // The target of a link may only be absent for the moment, so a link is reported.
+    quiet("link").fails(100, "no such profile: link*");
 }
 
+/// Row B5 of docs/failures.md.
 #[test]
 fn a_slot_whose_profile_is_gone_is_drained_and_retired() {
     let tree = Tree::up();
@@ -76,6 +87,7 @@ fn a_drain_that_takes_too_long_is_a_timeout() {
     kill(pid, Signal::KILL);
 }
 
+/// Rows B6, B7 of docs/failures.md.
 #[test]
 fn an_odd_neighbour_harms_only_itself() {
     let tree = Tree::up();
@@ -146,7 +158,7 @@ fn it_does_not_answer_before_the_slot_takes_commands() {
 
 #[test]
 fn a_slot_that_nobody_takes_up_is_taken_back_and_the_next_run_has_its_chance() {
-    // One service too many by a moment, and s6-svscan finishes no scan as long as it is there: here it is busy.
+    // A slot above s6-svscan's limit would stop all its scans. In this test s6-svscan is only busy.
     let tree = Tree::up();
     tree.profile("coder");
     kill(tree.svscan_pid(), Signal::STOP);

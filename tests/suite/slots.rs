@@ -1,5 +1,5 @@
-//! Slots: instances of the template, published by one rename, brought up to date while live, retired without ever deleting
-//! under a supervisor, and closed to the runtime account.
+//! Slots are instances of the template. They are published by one rename, brought up to date while live, retired
+//! without deleting a directory under its supervisor, and closed to the runtime account.
 
 use crate::support::{Process, Tree, executable, kill, preferred_port, snapshot, start_time, wait_for, wait_until};
 use rustix::process::Signal;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 const NONE: Vec<String> = Vec::new();
 
-/// Register a profile, made if it is not there; the slot.
+/// Register a profile, which is made if it does not exist. Returns the slot.
 #[track_caller]
 fn register(tree: &Tree, name: &str) -> PathBuf {
     tree.profile(name);
@@ -23,13 +23,14 @@ fn mode(path: &Path) -> (u32, u32, u32) {
     (meta.mode() & 0o7777, meta.uid(), meta.gid())
 }
 
-/// The live gateways of the tree, by what the stand-in is called.
+/// The live gateways of the tree, found by the name of the stand-in.
 fn gateways(tree: &Tree) -> Vec<Process> {
     tree.processes().into_iter().filter(|p| p.comm == "hermes").collect()
 }
 
 // Publication.
 
+/// Row C14 of docs/failures.md.
 #[test]
 fn a_slot_is_made_of_links_into_the_template_and_nothing_is_rendered() {
     let tree = Tree::up();
@@ -44,15 +45,17 @@ fn a_slot_is_made_of_links_into_the_template_and_nothing_is_rendered() {
             assert!(is.ends_with(&format!(" link to {}/{name}", tree.template().display())), "{name}: {is}");
         }
     }
-    // What else there is, is s6's, and the mark that it is down.
+    // All other entries are s6's, except the file `down` and the link `home`.
     let own = |name: &str| {
-        name == "down" || ["supervise", "event", "log/supervise", "log/event"].iter().any(|d| name.starts_with(d))
+        ["down", "home"].contains(&name)
+            || ["supervise", "event", "log/supervise", "log/event"].iter().any(|d| name.starts_with(d))
     };
     let other: Vec<&String> = found.keys().filter(|name| !template.contains_key(*name) && !own(name)).collect();
     assert_eq!(other, Vec::<&String>::new());
     assert_eq!(fs::read(slot.join("down")).expect("down"), b"");
 }
 
+/// Rows C1, C3 of docs/failures.md.
 #[test]
 fn a_slot_gives_the_runtime_account_its_controls_and_nothing_else() {
     let tree = Tree::up();
@@ -68,7 +71,7 @@ fn a_slot_gives_the_runtime_account_its_controls_and_nothing_else() {
     assert_eq!(mode(&slot.join("log/supervise/control")), (0o600, me, gid));
     assert_eq!(mode(&slot.join("log/event")), (0o700, me, gid));
     assert!(fs::metadata(slot.join("supervise/control")).expect("FIFO").file_type().is_fifo());
-    // Whatever the umask of the caller.
+    // The umask of the caller does not matter.
     tree.profile("writer");
     let ran = tree.tool("sh").args(["-c", "umask 077; exec hermes-svc-register writer"]).run();
     ran.is(0, "profile=writer action=registered port=9685\n", "");
@@ -89,6 +92,7 @@ fn register_returns_when_service_and_logger_take_commands() {
     tree.wait_up("coder");
 }
 
+/// Rows A7, B1 of docs/failures.md.
 #[test]
 fn register_is_down_and_repeatable() {
     let tree = Tree::up();
@@ -105,13 +109,14 @@ fn register_is_down_and_repeatable() {
     assert_eq!(fs::metadata(tree.slot("coder")).expect("slot").ino(), inode);
     assert_eq!(tree.supervisor(&tree.slot("coder")), supervisor);
     assert_eq!(tree.leftovers(), NONE);
-    // It takes no intent: a slot is not a wish (A7).
+    // Registering records no intent.
     assert_eq!(tree.profile("coder").desired(), None);
 }
 
+/// Row B9 of docs/failures.md.
 #[test]
 fn default_can_always_be_registered() {
-    // B9: with a home that holds nothing at all.
+    // The same with an empty home.
     let tree = Tree::up();
     tree.tool("hermes-svc-register").arg("default").run().is(0, "profile=default action=registered port=9495\n", "");
     tree.tool("hermes-svc-start").args(["-w", "default"]).run().is(0, "profile=default action=started\n", "");
@@ -138,6 +143,7 @@ fn up_starts_a_new_slot_and_an_old_one() {
     tree.wait_up("writer");
 }
 
+/// Row B15 of docs/failures.md.
 #[test]
 fn register_stops_nothing_and_leaves_down_as_it_is() {
     let tree = Tree::up();
@@ -163,7 +169,7 @@ fn variables_reach_the_gateway_stay_and_are_replaced() {
     );
     let pid = tree.wait_up("coder");
     assert!(gateway_has("GREETING=good  day") && gateway_has("EMPTY=") && gateway_has("TWICE=a=b"));
-    // They may be secrets.
+    // The values may be secrets.
     assert_eq!(mode(&tree.slot("coder").join("env")).0 & 0o007, 0);
 
     run(&["coder"]).is(0, "profile=coder action=unchanged port=9530\n", "");
@@ -210,10 +216,11 @@ fn one_profile_many_times_at_once_is_registered_once() {
         registered += usize::from(ran.stdout.contains("action=registered"));
     }
     assert_eq!((registered, tree.leftovers()), (1, NONE));
-    let supervisors = tree.processes().into_iter().filter(|p| p.comm == "s6-supervise").count();
+    let supervisors = tree.processes().iter().filter(|p| p.ppid == tree.svscan_pid()).count();
     assert_eq!(supervisors, 2, "one for the service, one for its logger");
 }
 
+/// Row B10 of docs/failures.md.
 #[test]
 fn a_registration_that_nobody_takes_up_leaves_nothing_behind() {
     let tree = Tree::up();
@@ -223,10 +230,10 @@ fn a_registration_that_nobody_takes_up_leaves_nothing_behind() {
     ran.fails(99, "timed out after 300 ms waiting for *gateway-coder*");
     assert_eq!((tree.slots(), tree.leftovers()), (NONE, NONE));
     kill(tree.svscan_pid(), Signal::CONT);
-    // Nor later, and the next one is as good as the first.
+    // The gateway does not start later either, and registering again gives the same slot.
     register(&tree, "coder");
     assert_eq!((tree.slots(), tree.leftovers()), (vec!["coder".to_string()], NONE));
-    let supervisors = tree.processes().into_iter().filter(|p| p.comm == "s6-supervise").count();
+    let supervisors = tree.processes().iter().filter(|p| p.ppid == tree.svscan_pid()).count();
     assert_eq!(supervisors, 2);
 }
 
@@ -237,7 +244,7 @@ fn the_lock_is_waited_for_and_not_longer_than_asked() {
     register(&tree, "first");
     let lock = tree.scandir().join(".hermes-s6.lock");
     assert_eq!(mode(&lock).0, 0o600);
-    // s6-setlock sees it too: it is an fcntl lock.
+    // The lock is an fcntl lock, so s6-setlock can hold it.
     let mut holder = tree.tool("s6-setlock").arg(&lock).args(["sleep", "1000"]).spawn();
     wait_until("the lock to be held", || tree.tool("s6-setlock").arg("-n").arg(&lock).arg("true").run().code != 0);
     let ran = tree.tool("hermes-svc-register").args(["-t", "200", "coder"]).run();
@@ -285,6 +292,7 @@ fn second_template(tree: &Tree) -> PathBuf {
     other
 }
 
+/// Row B15 of docs/failures.md.
 #[test]
 fn a_live_slot_follows_its_template_in_place() {
     let tree = Tree::up();
@@ -292,7 +300,7 @@ fn a_live_slot_follows_its_template_in_place() {
     tree.tool("hermes-svc-register").args(["-u", "coder"]).run();
     let pid = tree.wait_up("coder");
     let inode = fs::metadata(&slot).expect("slot").ino();
-    // More files, fewer files, another place.
+    // A template with more files, fewer files, and another place.
     let other = second_template(&tree);
     fs::write(other.join("timeout-finish"), "4000\n").expect("file");
     fs::create_dir(other.join("data/more")).expect("directory");
@@ -308,13 +316,13 @@ fn a_live_slot_follows_its_template_in_place() {
     assert_eq!(tree.gateway("coder"), Some(pid));
     run().is(0, "profile=coder action=unchanged port=9530\n", "");
     assert_eq!(tree.leftovers(), NONE);
-    // Nothing half-done inside either.
+    // There is nothing half-done inside the slot either.
     assert!(
         snapshot(&[&slot]).found.keys().all(|name| !name.contains("/.") && !name.starts_with('.')),
         "{:?}",
         snapshot(&[&slot]).found
     );
-    // And the gateway starts from it the next time.
+    // The gateway uses the new template at its next start.
     tree.tool("hermes-svc-restart").args(["-w", "coder"]).run().is(0, "profile=coder action=restarted\n", "");
 }
 
@@ -357,7 +365,7 @@ fn a_template_of_another_shape_waits_until_the_slot_is_down() {
     run().is(0, "profile=coder action=updated port=9530\n", "");
     assert!(tree.supervisor(&tree.slot("coder").join("log")).is_some());
     assert_eq!(tree.leftovers(), NONE);
-    // Down before, down after.
+    // A gateway that was down stays down.
     tree.wait_down("coder");
     assert!(tree.slot("coder").join("down").exists());
     run().is(0, "profile=coder action=unchanged port=9530\n", "");
@@ -365,6 +373,7 @@ fn a_template_of_another_shape_waits_until_the_slot_is_down() {
 
 // Removal.
 
+/// Rows B5, B14 of docs/failures.md.
 #[test]
 fn unregister_says_gone_when_everything_is_gone() {
     let tree = Tree::up();
@@ -387,10 +396,10 @@ fn unregister_says_gone_when_everything_is_gone() {
     assert!(!ports.contains("coder") && ports.contains("writer"), "{ports}");
     tree.tool("hermes-svc-unregister").arg("coder").run().is(0, "profile=coder action=absent\n", "");
     assert!(profile.dir.join("SOUL.md").exists());
-    // And again from the beginning.
     register(&tree, "coder");
 }
 
+/// Row E9 of docs/failures.md.
 #[test]
 fn unregister_keeps_the_port_where_asked() {
     let tree = Tree::up();
@@ -401,7 +410,7 @@ fn unregister_keeps_the_port_where_asked() {
 
 #[test]
 fn unregister_says_what_is_done_when_the_volume_keeps_the_port() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = Tree::up();
     tree.profile("coder");
     tree.tool("hermes-svc-register").arg("coder").run().is(0, "profile=coder action=registered port=9530\n", "");
@@ -424,6 +433,7 @@ fn unregister_needs_no_profile() {
     assert_eq!((tree.slots(), tree.leftovers()), (NONE, NONE));
 }
 
+/// Row B14 of docs/failures.md.
 #[test]
 fn a_gateway_that_outlives_the_deadline_is_out_of_sight_and_the_name_is_free() {
     let tree = Tree::up();
@@ -435,7 +445,7 @@ fn a_gateway_that_outlives_the_deadline_is_out_of_sight_and_the_name_is_free() {
     assert_eq!(tree.slots(), NONE);
     assert_eq!(tree.leftovers().len(), 1, "{:?}", tree.leftovers());
     assert!(start_time(stubborn).is_some(), "nobody asked for it to be killed");
-    // Not even a second unregister may call it gone.
+    // A second unregister does not report success either.
     tree.tool("hermes-svc-unregister")
         .args(["-t", "300", "coder"])
         .run()
@@ -485,7 +495,7 @@ fn a_logger_that_ignores_the_end_of_its_input_is_killed_at_last() {
 
 #[test]
 fn a_slot_that_goes_the_moment_it_came_is_gone() {
-    // A logger retired while it is being started stays behind otherwise (s6-facts, 4).
+    // Without a second order, a logger that is retired while it starts stays behind (docs/DESIGN.md, "s6-svscan").
     let tree = Tree::up();
     for name in ["a1", "b1", "c1", "d1", "e1", "f1"] {
         tree.profile(name).intent("running");
@@ -512,20 +522,21 @@ fn unregister_works_where_nobody_supervises() {
     assert_eq!((tree.slots(), tree.leftovers()), (vec!["default".to_string()], NONE));
 }
 
+/// Row B11 of docs/failures.md.
 #[test]
 fn what_killed_runs_left_is_swept_by_the_next() {
     let tree = Tree::up();
     register(&tree, "coder");
     tree.tool("hermes-svc-register").args(["-u", "coder"]).run();
     let gateway = tree.wait_up("coder");
-    // Killed after the rename, before the rescan: a supervisor is still in there.
+    // A run that was killed after the rename and before the rescan: the directory still has a supervisor.
     let retired = tree.scandir().join(".gateway-coder.aaaaaa");
     fs::rename(tree.slot("coder"), &retired).expect("rename");
-    // Killed while it built, once early and once late.
+    // Two runs that were killed while they built a slot, one early and one late.
     fs::create_dir(tree.scandir().join(".gateway-writer.bbbbbb")).expect("mkdir");
     fs::create_dir_all(tree.scandir().join(".gateway-writer.cccccc/supervise")).expect("mkdir");
     symlink("/no/such/file", tree.scandir().join(".gateway-writer.cccccc/run")).expect("link");
-    // What is not ours is not touched.
+    // An entry that is not ours is left alone.
     fs::create_dir(tree.scandir().join(".not-ours")).expect("mkdir");
 
     register(&tree, "writer");
@@ -540,6 +551,7 @@ fn what_killed_runs_left_is_swept_by_the_next() {
     );
 }
 
+/// Rows B10, B11 of docs/failures.md.
 #[test]
 fn register_and_unregister_may_be_killed_at_any_moment() {
     let tree = Tree::up();
@@ -564,7 +576,7 @@ fn register_and_unregister_may_be_killed_at_any_moment() {
 fn a_slot_that_does_not_fit_is_refused_with_the_limit() {
     let tree = Tree::new();
     tree.svscan_max(5);
-    // Somebody else's service counts as well.
+    // A service that is not ours counts as well.
     fs::create_dir(tree.scandir().join("somebody")).expect("mkdir");
     executable(&tree.scandir().join("somebody/run"), "#!/bin/sh\nexec sleep 1000\n");
     let run = |name: &str| {
@@ -576,16 +588,45 @@ fn a_slot_that_does_not_fit_is_refused_with_the_limit() {
     let before = snapshot(&[&tree.scandir()]);
     run("c1").fails(111, "*7 services*5*HERMES_MAX_SERVICES*");
     before.still_holds();
-    // What is there is not hurt, and says so.
+    // An existing slot is not affected, and is reported as unchanged.
     run("a1").is(0, "profile=a1 action=unchanged port=*\n", "");
     for bad in ["0", "-1", "many", "5 "] {
         let ran = tree.tool("hermes-svc-register").env("HERMES_MAX_SERVICES", bad).arg("c1").run();
         ran.fails(100, "*HERMES_MAX_SERVICES*");
     }
     before.still_holds();
-    // Without it the default of s6-svscan counts, and an empty value is none.
+    // Without the variable, or if it is empty, the default of s6-svscan counts.
     let ran = tree.tool("hermes-svc-register").env("HERMES_MAX_SERVICES", "").args(["-n", "c1"]).run();
     ran.is(0, "profile=c1 action=registered port=*\n", "");
+}
+
+#[test]
+fn no_more_is_published_than_s6_svscan_has_descriptors_for() {
+    let tree = Tree::up();
+    let pid = tree.svscan_pid();
+    tree.tool("prlimit").args(["--nofile=64:", "--pid", &pid.to_string()]).run().is(0, "", "");
+    for n in 0..30 {
+        tree.profile(&format!("a{n:02}"));
+    }
+    let ran = tree.tool("hermes-reconcile-all").arg("-w").run();
+    assert_eq!((ran.code, ran.stderr.lines().count(), tree.slots().len()), (111, 7, 24), "{ran}");
+    let hint = "its s6-svscan takes 48: raise its limit of 64 open files (--ulimit nofile=)";
+    assert!(ran.stderr.lines().all(|line| line.contains(hint)), "{ran}");
+    tree.tool("hermes-svc-register").arg("a29").run().fails(111, &format!("*{hint}*"));
+    // What is published is supervised, and s6-svscan can still start a supervisor that dies.
+    let slot = tree.slot("a20");
+    wait_until("both supervisors", || tree.supervisor(&slot).is_some() && tree.supervisor(&slot.join("log")).is_some());
+    for dir in [slot.clone(), slot.join("log")] {
+        let old = tree.supervisor(&dir).expect("its supervisor");
+        wait_for_its_second(old);
+        kill(old, Signal::KILL);
+        wait_until("another supervisor", || tree.supervisor(&dir).is_some_and(|pid| pid != old));
+    }
+    let said = fs::read_to_string(tree.svscan_log()).expect("svscan.log");
+    assert!(!said.contains("open files"), "{said}");
+    // With a higher limit there is room again.
+    tree.tool("prlimit").args(["--nofile=66:", "--pid", &pid.to_string()]).run().is(0, "", "");
+    tree.tool("hermes-svc-register").arg("a29").run().is(0, "profile=a29 action=registered port=*\n", "");
 }
 
 #[test]
@@ -603,15 +644,17 @@ fn a_slot_that_is_still_drained_counts() {
     register("b1").is(0, "profile=b1 action=registered port=*\n", "");
     register("c1").fails(111, "*services*4*");
     kill(stubborn, Signal::KILL);
-    wait_until("it to be gone", || tree.processes().iter().filter(|p| p.comm == "s6-supervise").count() == 2);
+    wait_until("two supervisors to be left", || {
+        tree.processes().iter().filter(|p| p.comm == "s6-supervise").count() == 2
+    });
     register("c1").is(0, "profile=c1 action=registered port=*\n", "");
 }
 
 #[test]
 fn a_supervisor_that_has_ended_counts_until_s6_svscan_has_noticed() {
     let tree = Tree::new();
-    // Room for more than we are told of: 2.12 to 2.14 keep a place for ever for a supervisor that ends before the scan that
-    // no longer finds it.
+    // Give s6-svscan more room than the tools are told of. In 2.12 to 2.14, a supervisor that ends before the scan that
+    // no longer finds its slot keeps its place for ever.
     tree.svscan_max(8);
     let tool = |line: &str| {
         let mut words = line.split(' ');
@@ -622,13 +665,13 @@ fn a_supervisor_that_has_ended_counts_until_s6_svscan_has_noticed() {
     }
     tool("hermes-svc-register a1").is(0, "profile=a1 action=registered port=*\n", "");
     tool("hermes-svc-register b1").is(0, "profile=b1 action=registered port=*\n", "");
-    // Busy with its scan of a thousand.
+    // The stopped s6-svscan stands for one that is busy with a long scan.
     kill(tree.svscan_pid(), Signal::STOP);
     tool("hermes-svc-unregister a1").is(0, "profile=a1 action=unregistered\n", "");
     let refused = tool("hermes-svc-register -t 1000 c1");
     kill(tree.svscan_pid(), Signal::CONT);
     refused.fails(111, "*6 services*4*");
-    wait_until("it to notice", || tool("hermes-svc-register c1").code == 0);
+    wait_until("s6-svscan to notice that there is room", || tool("hermes-svc-register c1").code == 0);
 }
 
 #[test]
@@ -673,7 +716,8 @@ fn a_dead_entry_of_our_own_is_removed() {
 
 #[test]
 fn an_entry_that_the_scanner_has_forgotten_gets_a_fresh_copy() {
-    // First seen in a scan that was aborted, an entry stays unsupervised on s6 2.12 and later until it has a new inode.
+    // In s6 2.12 and later, an entry that was first seen in an aborted scan stays unsupervised until it has a new
+    // inode.
     let tree = Tree::new();
     tree.profile("coder");
     tree.tool("hermes-reconcile-one").arg("coder").run();
@@ -696,9 +740,9 @@ fn an_entry_that_the_scanner_has_forgotten_gets_a_fresh_copy() {
     assert_eq!(tree.leftovers(), NONE);
 }
 
-// Death in every combination.
+// Every combination of processes that die.
 
-/// s6-svscan lets a second pass between two starts of a supervisor; this one's is over.
+/// Wait until the second that s6-svscan lets pass between two starts of this supervisor is over.
 fn wait_for_its_second(pid: u32) {
     let hertz = rustix::param::clock_ticks_per_second();
     wait_until("a supervisor to be a second old", || {
@@ -708,12 +752,12 @@ fn wait_for_its_second(pid: u32) {
     });
 }
 
-/// Kill these of the slot's processes at once; the slot recovers, with one gateway, which holds the lock.
+/// Kill these of the slot's processes at once. The slot recovers, with one gateway, which holds the lock.
 #[track_caller]
 fn recovers_from(tree: &Tree, victims: &[&str]) {
     let slot = tree.slot("coder");
     let old = tree.wait_up("coder");
-    // Of two that die in their second s6-svscan 2.13 and 2.15 forget one: see below.
+    // If two die within their second, s6-svscan 2.13 and 2.15 forget one of them: see below.
     for dir in [slot.clone(), slot.join("log")] {
         wait_for_its_second(wait_for("a supervisor", || tree.supervisor(&dir)));
     }
@@ -741,7 +785,7 @@ fn recovers_from(tree: &Tree, victims: &[&str]) {
     assert_eq!(tree.wait_up("coder"), new);
     wait_until("both supervisors", || tree.supervisor(&slot).is_some() && tree.supervisor(&slot.join("log")).is_some());
     wait_until("the logger", || logger(tree).is_some_and(|pid| start_time(pid).is_some()));
-    // A gateway that is orphaned is taken over, not doubled: the lock is the new one's.
+    // An orphaned gateway is taken over and not doubled: the new gateway holds the lock.
     let lock = tree.profile_dir("coder").join(".hermes-s6.gateway.lock");
     let free = tree.tool("flock").arg("-n").arg(&lock).arg("true").run().code;
     assert_eq!(free, 1, "the gateway holds its lock");
@@ -779,7 +823,8 @@ fn a_slot_recovers_from_the_death_of_its_logger() {
     recovers_from_all(&[&["logger"], &["log supervisor"], &["logger", "log supervisor"]]);
 }
 
-/// s6-svscan forgets the second of these two, which died in its second when the first was to be started.
+/// Make s6-svscan forget the second of these two supervisors. The second one dies less than a second after its start,
+/// just when the first one is to be started again.
 #[track_caller]
 fn forgotten(tree: &Tree, first: &Path, second: &Path) {
     let supervisor = |dir: &Path| wait_for("a supervisor", || tree.supervisor(dir));
@@ -806,7 +851,7 @@ fn a_supervisor_that_s6_svscan_has_forgotten_is_brought_back_by_the_next_command
         let ran = tree.tool(tool).arg("coder").run();
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{tool}");
         assert!(tree.supervisor(&slot).is_some() && tree.supervisor(&log).is_some(), "{tool}");
-        // Nothing is left of the reminder.
+        // The reminder leaves nothing behind.
         assert_eq!(tree.leftovers(), NONE);
         assert!(!tree.scandir().join("hermes-s6-nudge").exists());
     }
@@ -820,7 +865,8 @@ fn the_tree_recovers_from_the_death_of_s6_svscan_alone() {
     let gateway = tree.wait_up("coder");
     kill(tree.svscan_pid(), Signal::KILL);
     wait_until("s6-svscan to be gone", || start_time(tree.svscan_pid()).is_none());
-    // The supervisors stay and the tools say who is missing; the new s6-svscan's own supervisors give way to them.
+    // The supervisors stay, and the tools say what is missing. The supervisors of the new s6-svscan give way to the old
+    // ones.
     tree.tool("hermes-svc-register").arg("writer").run().fails(100, "no such profile: writer*");
     tree.profile("writer");
     tree.tool("hermes-svc-register").arg("writer").run().fails(102, "no s6-svscan *");
@@ -831,9 +877,10 @@ fn the_tree_recovers_from_the_death_of_s6_svscan_alone() {
     assert_eq!(gateways(&tree).len(), 1);
 }
 
+/// Row B5 of docs/failures.md.
 #[test]
 fn an_orphan_is_part_of_what_unregister_waits_for() {
-    // s6 says down after the supervisor's death, while the old gateway still answers.
+    // After the death of the supervisor s6 shows the service as down, while the old gateway still runs.
     let tree = Tree::up();
     tree.profile("coder").intent("running").stand_in("drain_ms=500\n");
     tree.tool("hermes-reconcile-all").run();
@@ -860,9 +907,10 @@ fn sealed() -> Tree {
     tree
 }
 
+/// Row C1 of docs/failures.md.
 #[test]
 fn the_account_controls_its_gateways_with_s6s_own_programs() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = sealed();
     let slot = tree.slot("coder");
     let svc = |order: &str| tree.tool_as_account("s6-svc").arg(order).arg(&slot).run().is(0, "", "");
@@ -879,9 +927,10 @@ fn the_account_controls_its_gateways_with_s6s_own_programs() {
     assert!(!slot.join("down").exists());
 }
 
+/// Row C1 of docs/failures.md.
 #[test]
 fn the_account_controls_its_gateways_with_our_tools() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = sealed();
     let tool = |name: &str, args: &[&str]| tree.tool_as_account(name).args(args).run();
     tool("hermes-svc-stop", &["-w", "coder"]).is(0, "profile=coder action=stopped\n", "");
@@ -898,16 +947,22 @@ fn the_account_controls_its_gateways_with_our_tools() {
     tool("hermes-svc-stop", &["-a", "-w"]).is(0, "profile=coder action=stopped\n", "");
 }
 
+/// Row C1 of docs/failures.md.
 #[test]
 fn the_account_cannot_publish() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = sealed();
     tree.profile("writer");
+    for name in ["coder", "default"] {
+        let logger = tree.slot(name).join("log");
+        let is_ready = || tree.tool("s6-svstat").args(["-o", "ready"]).arg(&logger).run().stdout == "true\n";
+        wait_until("its logger to be ready, after which no status changes", is_ready);
+    }
     let before = snapshot(&[&tree.scandir()]);
     let tool = |name: &str, args: &[&str]| tree.tool_as_account(name).args(args).run();
     tool("hermes-svc-register", &["-u", "writer"]).fails(102, "*not permitted*");
     tool("hermes-svc-register", &["-e", "A=b", "coder"]).fails(102, "*not permitted*");
-    // It waits for the watcher, of which there is none here; what is there already is so.
+    // The tool waits for the watcher, which does not run in this test. An existing slot is reported as unchanged.
     tool("hermes-svc-register", &["-t", "300", "writer"]).fails(102, "*not permitted*hermes-profile-watch up?");
     tool("hermes-svc-register", &["coder"]).is(0, "profile=coder action=unchanged port=9530\n", "");
     tool("hermes-svc-unregister", &["coder"]).fails(102, "*not permitted*");
@@ -918,23 +973,23 @@ fn the_account_cannot_publish() {
 
 #[test]
 fn the_accounts_start_waits_for_the_watcher() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = sealed();
     let profile = tree.profile("writer");
     let ran = tree.tool_as_account("hermes-svc-start").args(["-t", "300", "writer"]).run();
     ran.fails(102, "*hermes-profile-watch up?*");
-    // What is asked of stop and restart is not to wait.
+    // Stop and restart must not wait for the watcher.
     for tool in ["hermes-svc-stop", "hermes-svc-restart"] {
         tree.tool_as_account(tool).arg("writer").run().fails(102, "*writer is not registered*");
     }
     let start = tree.tool_as_account("hermes-svc-start").args(["-w", "writer"]).start();
-    wait_until("it to wait for events", || start.waits_for_events());
+    wait_until("the tool to wait for events", || start.waits_for_events());
     tree.tool("hermes-reconcile-one").arg("writer").run().is(0, "reconcile: profile=writer *\n", "");
     start.wait().is(0, "profile=writer action=started\n", "");
     assert_eq!(profile.desired().as_deref(), Some("running"));
 }
 
-/// A shell script, run as the account, that tries to write into every one of these; it prints what it could do.
+/// A shell script that the account runs. It tries to write to each of these paths, and prints where it succeeded.
 const INTRUDER: &str = r#"#!/bin/sh
 while read -r kind path; do
   case $kind in
@@ -950,7 +1005,8 @@ while read -r kind path; do
       [ ! -w "$path" ] || echo "may write in $path"
       ;;
     file)
-      [ ! -w "$path" ] || echo "may write to $path"
+      # The link leads to the home, which is the account's.
+      [ "${path##*/}" = home ] || [ ! -w "$path" ] || echo "may write to $path"
       rm -f "$path" 2> /dev/null && echo "removed $path"
       ;;
   esac
@@ -960,7 +1016,7 @@ exit 0
 
 #[test]
 fn the_account_can_create_replace_or_write_nothing_in_the_scandir() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = sealed();
     tree.tool("hermes-svc-register").args(["-e", "KEY=value", "writer"]).run();
     tree.profile("held").intent("running").stand_in("exit_at_start=78\n");
@@ -983,7 +1039,7 @@ fn the_account_can_create_replace_or_write_nothing_in_the_scandir() {
             targets += &format!("{kind} {}\n", path.display());
         }
     }
-    // A link is judged by where it stands; what it points to is the template, which is root's as well.
+    // A link is checked by its own place. It leads to the template, which belongs to root as well.
     for name in snapshot(&[&tree.template()]).found.keys() {
         targets += &format!("file {}\n", tree.template().join(name).display());
     }
@@ -991,7 +1047,7 @@ fn the_account_can_create_replace_or_write_nothing_in_the_scandir() {
     let script = tree.script("intruder", INTRUDER);
     tree.tool_as_account("sh").arg(&script).input(targets).run().is(0, "", "");
     before.still_holds();
-    // Nor may it command the logger, or s6-svscan.
+    // The account may not give orders to the logger or to s6-svscan either.
     tree.tool_as_account("s6-svc").arg("-d").arg(tree.slot("coder").join("log")).run().is(
         111,
         "",
@@ -999,14 +1055,15 @@ fn the_account_can_create_replace_or_write_nothing_in_the_scandir() {
     );
     let ran = tree.tool_as_account("s6-svscanctl").arg("-t").arg(tree.scandir()).run();
     assert_ne!(ran.code, 0, "{ran}");
-    // What it may read shows no value that was given to register.
+    // The account can read no value that was given to register.
     tree.tool_as_account("cat").arg(tree.slot("held").join("env/KEY")).run().is(1, "", "*Permission denied\n");
 }
 
-/// Attack 1 of section 4: s6-supervise, as root, opens every `event/ftrig1:@...` for writing and follows links.
+/// s6-supervise, as root, opens every `event/ftrig1:@...` for writing, and follows links (docs/DESIGN.md,
+/// "s6-supervise").
 #[test]
 fn a_link_planted_in_event_makes_root_write_nowhere() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = sealed();
     let victim = tree.template().with_file_name("root-only");
     fs::write(&victim, "precious\n").expect("victim");
@@ -1022,7 +1079,7 @@ fn a_link_planted_in_event_makes_root_write_nowhere() {
         "",
     );
     assert_eq!(fs::read_to_string(&victim).expect("victim"), "precious\n");
-    // The same attack works where the account has the directory: the test would see it.
+    // The same attack succeeds if the directory belongs to the account, so the test can detect it.
     let event = tree.slot("coder").join("event");
     std::os::unix::fs::chown(&event, None, Some(tree.gid)).expect("chown");
     fs::set_permissions(&event, fs::Permissions::from_mode(0o3730)).expect("mode");
@@ -1035,10 +1092,10 @@ fn a_link_planted_in_event_makes_root_write_nowhere() {
     wait_until("the attack to work where it can", || fs::read_to_string(&victim).expect("victim") != "precious\n");
 }
 
-/// Attack 2 of section 4: s6-supervise rewrites `supervise/status.new` by name.
+/// s6-supervise rewrites `supervise/status.new` by name (docs/DESIGN.md, "s6-supervise").
 #[test]
 fn a_link_for_status_new_makes_root_write_nowhere() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = sealed();
     let victim = tree.template().with_file_name("root-only");
     fs::write(&victim, "precious\n").expect("victim");
@@ -1058,8 +1115,8 @@ fn a_link_for_status_new_makes_root_write_nowhere() {
 
 #[test]
 fn a_lock_that_the_account_holds_passes_for_no_supervisor() {
-    // A reader's lock on supervise/lock must not be taken for s6-supervise's.
-    crate::needs_root!();
+    // A read lock on supervise/lock must not be taken for s6-supervise's lock.
+    crate::support::needs_root();
     let tree = Tree::new();
     tree.profile("coder").intent("running");
     tree.tool("hermes-reconcile-one").arg("coder").run();

@@ -1,16 +1,17 @@
-//! status: what s6 says beside what was intended, for people, for programs, for health checks; and who supervises.
+//! hermes-svc-status shows what s6 says beside the intent: for people, for programs, and for health checks. It also
+//! says who supervises.
 
 use crate::support::{Tree, kill, start_time, wait_for, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 
-/// One gateway up, one stopped, one held, one that nobody has started.
+/// A tree with one gateway up, one stopped, one held, and one that was never started.
 fn in_every_state() -> Tree {
     let tree = Tree::up();
     tree.profile("default");
     tree.profile("coder").intent("running");
-    tree.profile("writer").intent("stopped");
+    tree.profile("writer").intent("stopped").env("API_SERVER_ENABLED=true\n");
     tree.profile("broken").intent("running").stand_in("exit_at_start=78\n");
     tree.tool("hermes-reconcile-all").run();
     tree.wait_up("coder");
@@ -20,7 +21,7 @@ fn in_every_state() -> Tree {
     tree
 }
 
-/// The objects of `status -j ARGS`, by profile.
+/// The objects that `hermes-svc-status -j` prints with these arguments.
 #[track_caller]
 fn json(tree: &Tree, args: &[&str]) -> Vec<Value> {
     let ran = tree.tool("hermes-svc-status").arg("-j").args(args).run();
@@ -28,7 +29,7 @@ fn json(tree: &Tree, args: &[&str]) -> Vec<Value> {
     ran.lines().iter().map(|l| serde_json::from_str(l).expect("an object a line")).collect()
 }
 
-/// `state` and `note` of one profile.
+/// The fields `state` and `note` of one profile.
 #[track_caller]
 fn state_and_note(tree: &Tree, name: &str) -> (String, String) {
     let found = json(tree, &[name]).remove(0);
@@ -45,8 +46,84 @@ fn ports_that_cannot_be_read_hide_no_gateway() {
     tree.wait_up("coder");
     let ports = tree.home().join("gateway_ports.json");
     fs::set_permissions(&ports, fs::Permissions::from_mode(0o000)).expect("mode");
-    assert_eq!(state_and_note(&tree, "coder"), ("up".to_string(), "unreadable-ports".to_string()));
+    let ran = tree.tool("hermes-svc-status").args(["-j", "coder"]).run();
+    assert!(ran.stdout.contains("\"state\":\"up\"") && ran.stdout.contains("\"note\":\"unreadable-ports\""), "{ran}");
+    assert_eq!(ran.code, 111, "{ran}");
+    assert!(ran.stderr.ends_with("/gateway_ports.json: Permission denied\n"), "{ran}");
     tree.tool("hermes-svc-status").arg("-c").run().is(0, "", "");
+}
+
+/// The fields `port` and `note` of one profile. The port is a JSON value. Also checks that the table shows the same
+/// port.
+#[track_caller]
+fn port_and_note(tree: &Tree, name: &str) -> (Value, String) {
+    let found = json(tree, &[name]).remove(0);
+    let ran = tree.tool("hermes-svc-status").arg(name).run();
+    let row: Vec<&str> = ran.lines()[2].split_whitespace().collect();
+    let shown = found["port"].as_str().map(str::to_string);
+    let shown = shown.or_else(|| found["port"].as_u64().map(|port| port.to_string())).unwrap_or("-".into());
+    assert_eq!(row[6], shown, "{ran}");
+    (found["port"].clone(), found["note"].as_str().unwrap_or_default().to_string())
+}
+
+/// Lines for stand-in.conf. They replace the stand-in by an HTTP server on this port, in the same process.
+fn serving(port: &str) -> String {
+    format!("at_start() {{ say running; exec python3 -m http.server --bind 127.0.0.1 --directory \"$dir\" {port}; }}\n")
+}
+
+#[test]
+fn the_port_of_a_gateway_that_is_up_is_the_one_that_it_listens_on() {
+    let tree = Tree::up();
+    let port = crate::support::free_port();
+    tree.profile("coder").env(&format!("API_SERVER_ENABLED=true\nAPI_SERVER_PORT={port}\n"));
+    // The gateway does not run, so the port is the one that it would have.
+    tree.tool("hermes-svc-register").arg("coder").run();
+    assert_eq!(port_and_note(&tree, "coder"), (Value::from(port), String::new()));
+    tree.profile("coder").stand_in(&serving("\"$API_SERVER_PORT\""));
+    tree.tool("hermes-svc-start").arg("coder").run().is(0, "profile=coder action=started\n", "");
+    wait_until("the server", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    wait_until("the status to show the port", || json(&tree, &["coder"])[0]["port"] == port);
+    // A change of the settings only concerns the next start of the gateway.
+    for env in ["", "API_SERVER_ENABLED=true\nAPI_SERVER_PORT=9001\n"] {
+        tree.profile("coder").env(env);
+        assert_eq!(port_and_note(&tree, "coder"), (Value::from(port), String::new()), "{env}");
+    }
+    let ran = tree.tool_as_account("hermes-svc-status").args(["-j", "coder"]).run();
+    assert!(ran.stdout.contains(&format!("\"port\":{port},")), "{ran}");
+}
+
+#[test]
+fn where_a_gateway_that_is_up_listens_elsewhere_or_nowhere_no_port_is_told() {
+    let tree = Tree::up();
+    tree.profile("coder").env("API_SERVER_ENABLED=true\n").stand_in("never_ready=1\n");
+    tree.profile("writer").env("API_SERVER_ENABLED=true\n").stand_in(&serving("0"));
+    for name in ["coder", "writer"] {
+        tree.tool("hermes-svc-register").args(["-u", name]).run().is(0, "profile=* action=registered port=*\n", "");
+    }
+    wait_until("coder to start", || tree.profile("coder").starts() == 1);
+    wait_until("another port", || {
+        json(&tree, &["writer"])[0]["note"].as_str().is_some_and(|n| n.contains("port-unclear"))
+    });
+    for name in ["coder", "writer"] {
+        assert_eq!(port_and_note(&tree, name).0, Value::Null, "{name}");
+    }
+    assert!(!port_and_note(&tree, "coder").1.contains("port-unclear"));
+}
+
+#[test]
+fn an_api_server_that_is_off_has_no_port() {
+    let tree = Tree::up();
+    tree.profile("coder").intent("stopped");
+    tree.profile("writer").intent("stopped").file("config.yaml", "platforms: {api_server: {enabled: true}}\n");
+    tree.profile("odd").intent("stopped").file("config.yaml", "x: &x {enabled: true}\nplatforms: {api_server: *x}\n");
+    tree.tool("hermes-reconcile-all").run();
+    wait_until("the supervisors", || !json(&tree, &[]).iter().any(|o| o["note"] == "not-supervised"));
+    assert_eq!(port_and_note(&tree, "coder"), (Value::from("off"), String::new()));
+    assert_eq!(port_and_note(&tree, "writer"), (Value::from(9685), String::new()));
+    assert_eq!(port_and_note(&tree, "odd"), (Value::Null, "port-unclear".into()));
+    // The slot's `env/` may enable the API server as well.
+    tree.tool("hermes-svc-register").args(["-e", "API_SERVER_ENABLED=true", "coder"]).run();
+    assert_eq!(port_and_note(&tree, "coder"), (Value::Null, "port-unclear".into()));
 }
 
 #[test]
@@ -68,9 +145,9 @@ fn the_table_is_for_people() {
         assert_eq!(row[..start.len()], start, "{ran}");
         assert_eq!(row[5], intent, "{ran}");
     }
-    assert_eq!((rows[4][4], rows[4][6], rows[5][6]), ("yes", "9530", "9685"), "{ran}");
+    assert_eq!((rows[4][4], rows[4][6], rows[5][6]), ("yes", "off", "9685"), "{ran}");
     assert_eq!(rows[3][7..], ["exit-78,", "wanted-but-down"], "what holds it: {ran}");
-    // Only the named ones, in the order in which they are named.
+    // Only the named profiles are shown, in the order in which they are named.
     let ran = tree.tool("hermes-svc-status").args(["writer", "coder"]).run();
     let names: Vec<&str> = ran.lines()[2..].iter().map(|l| l.split(' ').next().unwrap_or_default()).collect();
     assert_eq!((ran.code, names), (0, vec!["writer", "coder"]), "{ran}");
@@ -86,7 +163,7 @@ fn a_name_that_is_none_hides_no_other() {
     status(&["-j", "Bad", "coder", "coder"]).is(100, "{\"profile\":\"coder\",*}\n", stderr);
     let both = format!("{stderr}hermes-svc-status: fatal: no such gateway: nobody *\n");
     status(&["coder", "nobody", "Bad"]).is(102, "Manager: *\nPROFILE *\ncoder *\n", &both);
-    // It is not as if nobody had been named.
+    // If no valid name is left, the profiles are not all shown, as they would be if no name were given.
     status(&["Bad"]).is(100, "", stderr);
     status(&["-c", "Bad"]).is(100, "", stderr);
 }
@@ -98,7 +175,7 @@ fn json_has_every_field_in_a_fixed_order() {
     let want = |profile: &str, rest: &str| format!("{{\"profile\":\"{profile}\",{rest}*}}\n");
     let row = |name: &str| tree.tool("hermes-svc-status").args(["-j", name]).run();
     let up = format!(
-        "\"state\":\"up\",\"pid\":{pid},\"uptime\":*,\"ready\":true,\"intent\":\"running\",\"port\":9530,\"note\":null"
+        "\"state\":\"up\",\"pid\":{pid},\"uptime\":*,\"ready\":true,\"intent\":\"running\",\"port\":\"off\",\"note\":null"
     );
     row("coder").is(0, &want("coder", &up), "");
     let down = "\"state\":\"down\",\"pid\":null,\"uptime\":null,\"ready\":false,\"intent\":\"stopped\",\"port\":9685,\"note\":null";
@@ -130,9 +207,10 @@ fn quiet_is_yes_only_if_every_named_profile_is_up() {
     quiet(&["coder", "nobody"]).fails(102, "*nobody*");
 }
 
+/// Row H9 of docs/failures.md.
 #[test]
 fn check_is_no_only_if_something_wanted_is_not_served() {
-    // H9: the image's HEALTHCHECK.
+    // The HEALTHCHECK of the image runs this command.
     let tree = in_every_state();
     let check = || tree.tool("hermes-svc-status").arg("-c").run();
     let ran = check();
@@ -147,7 +225,7 @@ fn check_is_no_only_if_something_wanted_is_not_served() {
     tree.tool("s6-svc").arg("-u").arg(tree.slot("coder")).run();
     tree.wait_up("coder");
     check().is(0, "", "");
-    // No slot for what is wanted is not served either.
+    // A profile that is wanted and has no slot counts as not served.
     tree.profile("new").intent("running");
     assert_eq!(check().code, 1);
 }
@@ -169,9 +247,24 @@ fn what_differs_from_the_intent_has_a_note() {
     assert!(state == "up" && note.contains("stale-template"), "{note}");
 }
 
+/// Rows I2, I3 of docs/failures.md.
+#[test]
+fn where_one_gateway_serves_all_a_named_one_is_not_started_and_the_note_says_why() {
+    let tree = Tree::up();
+    tree.profile("default").intent("running").file("config.yaml", "multiplex_profiles: true\n");
+    tree.profile("coder").intent("running");
+    tree.tool("hermes-reconcile-all").run().is(0, "**", "");
+    tree.wait_up("default");
+    let refused = "coder is served by the gateway of default (multiplex_profiles): start that one";
+    tree.tool("hermes-svc-start").arg("coder").run().fails(102, refused);
+    assert_eq!(state_and_note(&tree, "coder"), ("down".into(), "multiplexed".into()));
+    tree.tool("hermes-svc-status").arg("-c").run().is(0, "", "");
+}
+
+/// Rows A8, H8 of docs/failures.md.
 #[test]
 fn s6_is_believed_over_the_volume() {
-    // A8, H8: a state file of another machine, or of the last life.
+    // The state file is that of another machine, or of an earlier run.
     let tree = Tree::up();
     let foreign = r#"{"gateway_state":"running","pid":1,"start_time":1,"desired_state":"stopped"}"#;
     tree.profile("coder").state(foreign);
@@ -196,19 +289,25 @@ fn a_gateway_that_drains_says_so() {
     tree.tool("hermes-svc-status").args(["-q", "coder"]).run().is(1, "", "");
 }
 
+/// Rows G4, G6 of docs/failures.md.
 #[test]
 fn a_gateway_that_waits_for_another_container_says_so_and_is_healthy() {
     let tree = Tree::up();
     let profile = tree.profile("coder").intent("running");
-    // Another container's gateway: it holds the lock, and its pid means nothing here.
+    // A gateway of another container holds the lock. Its pid is that of another pid namespace.
     let lock = profile.dir.join(".hermes-s6.gateway.lock");
-    fs::write(&lock, "{\"pid\":7,\"start_time\":1,\"parent\":1,\"pid_namespace\":\"pid:[1]\",\"boot_id\":\"x\",\"host\":\"other\"}\n").expect("lock");
+    let written_by = |pid: &str| {
+        format!(
+            "{{\"pid\":{pid},\"start_time\":1,\"parent\":1,\"pid_namespace\":\"pid:[1]\",\"boot_id\":\"x\",\"host\":\"other\"}}\n"
+        )
+    };
+    fs::write(&lock, written_by("7")).expect("lock");
     std::os::unix::fs::chown(&lock, Some(tree.uid), Some(tree.gid)).expect("owner");
     let mut holder = tree.tool_as_account("flock").arg("-x").arg(&lock).args(["sleep", "1000"]).spawn();
     wait_until("the lock to be held", || tree.tool("flock").arg("-n").arg(&lock).arg("true").run().code == 1);
     tree.tool("hermes-reconcile-one").arg("coder").run().is(0, "reconcile: profile=coder * action=started *\n", "");
     let (state, note) =
-        wait_for("the wait", || Some(state_and_note(&tree, "coder")).filter(|(state, _)| state == "waiting"));
+        wait_for("coder to wait", || Some(state_and_note(&tree, "coder")).filter(|(state, _)| state == "waiting"));
     assert!(state == "waiting" && note.contains("other"), "{note}");
     tree.tool("hermes-svc-status").args(["-x", "coder"]).run().is(
         0,
@@ -218,8 +317,15 @@ fn a_gateway_that_waits_for_another_container_says_so_and_is_healthy() {
     );
     tree.tool("hermes-svc-status").arg("-c").run().is(0, "", "");
     tree.tool("hermes-svc-status").args(["-q", "coder"]).run().is(1, "", "");
+    // The holder's pid in its own namespace may be the number that the waiting process has here.
+    let pid = tree.svstat("coder", "pid").expect("a supervisor").remove(0);
+    fs::write(&lock, written_by(&pid)).expect("lock");
+    let (state, note) = state_and_note(&tree, "coder");
+    assert!(state == "waiting" && note.contains("other"), "{state} {note}");
+    let start = tree.tool("hermes-svc-start").args(["-W", "-t", "4000", "coder"]).run();
+    start.is(99, "", &format!("*it waits for pid {pid} in another container (other); see *\n"));
     assert_eq!(profile.starts(), 0);
-    // It takes over when the other one goes.
+    // The waiting gateway takes over when the other one ends.
     tree.processes().iter().filter(|p| p.comm == "sleep").for_each(|p| kill(p.pid, Signal::KILL));
     holder.wait().expect("wait");
     tree.wait_up("coder");
@@ -247,6 +353,7 @@ fn an_orphan_is_not_called_down() {
     );
 }
 
+/// Row C12 of docs/failures.md.
 #[test]
 fn who_supervises_is_the_first_line() {
     let tree = Tree::new();
@@ -264,19 +371,34 @@ fn who_supervises_is_the_first_line() {
     }
 }
 
+/// Rows A9, C12, D8 of docs/failures.md.
+#[test]
+fn the_verbose_answer_begins_with_the_home_the_scandir_and_process_1() {
+    let tree = Tree::up();
+    let (home, scandir) = (tree.home().display().to_string(), tree.scandir().display().to_string());
+    let first = fs::read_to_string("/proc/1/comm").expect("process 1");
+    let wanted = format!(
+        "hermes-svc-status: info: hermes-s6 {}, home {home}, scandir {scandir}, PID 1 is {}\n",
+        env!("CARGO_PKG_VERSION"),
+        first.trim_end()
+    );
+    tree.tool("hermes-svc-status").arg("-v").run().is(0, "Manager: **", &wanted);
+}
+
+/// Rows C1, C2, C4 of docs/failures.md.
 #[test]
 fn s6_is_detected_where_it_is_process_1_of_s6_overlay_and_nowhere_else() {
-    crate::needs_root!();
+    crate::support::needs_root();
     let tree = Tree::up();
     let detect = "hermes-detect-supervisor";
     let overlay = "mkdir -p /run/s6/basedir";
     tree.in_a_container(overlay, detect).is(0, "s6\nexit 0\n", "");
     tree.in_a_container(overlay, "hermes-detect-supervisor -q").is(0, "exit 0\n", "");
-    // C1, C2, C4: the name alone does not do, nor does a file of that name.
+    // A process called s6-svscan is not enough, and neither is a file in place of the directory.
     tree.in_a_container("mkdir -p /run/s6", detect).is(0, "none\nexit 1\n", "");
     tree.in_a_container("mkdir /run/s6; : > /run/s6/basedir", detect).is(0, "none\nexit 1\n", "");
     tree.in_a_container(overlay, "hermes-svc-status").is(0, "Manager: s6 (container supervisor)\n**exit 0\n", "");
-    // Beside it, an s6-svscan that is not process 1.
+    // Here an s6-svscan runs, but it is not process 1.
     tree.tool(detect).run().is(1, "none\n", "");
     tree.tool(detect).arg("-q").run().is(1, "", "");
 }
@@ -376,7 +498,7 @@ fn the_next_command_is_right_for_each_kind_of_trouble() {
         } else {
             ran.is(0, &stdout, "");
         }
-        // As typed.
+        // The suggested command is run as it is printed.
         let ran = tree.tool("sh").args(["-c", next]).run();
         assert_eq!((ran.code, ran.stdout.lines().count()), (0, 1), "{ran}");
         if then.is_empty() {
@@ -386,7 +508,7 @@ fn the_next_command_is_right_for_each_kind_of_trouble() {
             assert_eq!(state_and_note(&tree, name), (then.to_string(), String::new()));
         }
     }
-    // Nobody supervises.
+    // No supervisor runs any more.
     tree.kill_hard();
     let first =
         "Manager: none (no s6 supervisor)\nwanted is down, and its intent is running\n  because no s6-svscan *\n";
@@ -403,7 +525,7 @@ fn a_gateway_that_dies_and_is_started_again_is_not_one_that_somebody_took_down()
     tree.profile("coder").stand_in("printf 'I am ill\\n' >&2\nexit 3\n");
     kill(pid, Signal::KILL);
     let supervisor = tree.supervisor(&tree.slot("coder")).expect("a supervisor");
-    // For a second it waits; stopped, it waits for longer.
+    // s6-supervise waits for a second before the next try. If it is stopped by SIGSTOP, it waits for longer.
     wait_until("the pause between two tries", || {
         kill(supervisor, Signal::STOP);
         let ill =
@@ -435,4 +557,28 @@ fn what_the_agent_wrote_reaches_no_terminal_raw() {
         let raw = |text: &str| text.chars().any(|c| c.is_control() && c != '\n' || c == '\u{202e}');
         assert!(!raw(&ran.stdout) && !raw(&ran.stderr), "{ran}");
     }
+}
+
+/// The last line of the log may be that of an earlier run, perhaps in another container.
+#[test]
+fn a_full_or_read_only_volume_is_named_and_no_old_line_is_quoted() {
+    crate::support::needs_root();
+    let tree = Tree::up();
+    tree.profile("coder").intent("running").stand_in("exit_at_start=78\n");
+    tree.tool("hermes-reconcile-all").run();
+    wait_until("the hold", || tree.slot("coder").join("data/held").exists());
+    tree.wait_down("coder");
+    let end = |because: &str, remedy: &str| {
+        format!(
+            "Manager: *\ncoder is held, and its intent is running\n  because {because}\n  because it ended with exit 78, a permanent error\n  next: {remedy}, then: hermes-svc-start -W coder\n"
+        )
+    };
+    let ran = tree.on_read_only_volume("exec hermes-svc-status -x coder");
+    ran.is(0, &end("the volume is mounted read-only, and a gateway writes there", "mount it without :ro"), "");
+    let files = r#"p=$HERMES_HOME/profiles/coder; mkdir -p $p $HERMES_HOME/logs/gateways/coder; : > $p/SOUL.md
+        echo '{"desired_state":"running"}' > $p/gateway_state.json; echo old > $HERMES_HOME/logs/gateways/coder/current"#;
+    let ran = tree.on_full_volume(files, "exec hermes-svc-status -x coder");
+    ran.is(0, &end("no space is left on the volume", "make room there"), "");
+    let ran = tree.tool("hermes-svc-status").args(["-x", "coder"]).run();
+    assert!(ran.stdout.contains("because its log tells why: see ") && !ran.stdout.contains("volume"), "{ran}");
 }

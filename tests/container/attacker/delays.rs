@@ -1,16 +1,17 @@
-//! What the account keeps others waiting with, and how long that may last.
+//! Delays that the account can cause, and how long they may be.
 
 use super::Siege;
 use crate::engine::{Container, Volume, docker, until};
 use std::time::{Duration, Instant};
 
-/// One profile's mischief may cost all the others together this much, on a machine that has other things to do.
+/// The longest delay that one profile may cause to all others together, on a busy machine.
 const BOUND: Duration = Duration::from_secs(15);
 
-/// What compose.yaml and the Kubernetes manifests give a container.
+/// The grace for a container's stop in compose.yaml and deploy/kubernetes.yaml, in seconds.
 const GRACE: u32 = 90;
 
-/// Every lock of every kind, on all that the account can open below these directories; then say so, and stay.
+/// A Perl program. It takes locks of every kind on every file below its arguments that the account can open, writes the
+/// number of locks to /tmp/held, and stays.
 const LOCK: &str = r#"
 use Fcntl qw(:DEFAULT :flock); $SIG{IO} = "IGNORE"; my @held;
 chomp(my @files = `find @ARGV -follow -type f 2>/dev/null`);
@@ -26,7 +27,7 @@ for my $path (@files) {
         push @held, $f;
     }
 }
-# What the layer keeps where nothing may be listed.
+# The static services are in directories that the account cannot list, but it can open their locks by name.
 for my $path (map { "$_/supervise/lock" } glob "/run/service/*") {
     open my $f, "<", $path or next;
     my $lock = pack "ssx4qqi", F_RDLCK, 0, 0, 0, 0;
@@ -57,16 +58,18 @@ fn locks_of_every_kind_on_all_that_can_be_opened_delay_nobody_for_long_and_the_c
     until("the locks are held", 30, || siege.container.sh("[ -s /tmp/held ]").code == 0);
     let held: u32 = siege.container.sh("cat /tmp/held").ok().parse().unwrap();
     assert!(held > 30, "{held}");
-    for (program, arguments) in [
-        ("hermes-reconcile-all", &["-w"][..]),
-        ("hermes-svc-restart", &["-w", "writer"]),
-        ("hermes-svc-status", &[]),
-        ("hermes-svc-stop", &["-w", "coder"]),
-        ("hermes-fix-attrs", &[]),
+    // A tool that has to read a leased file reports that it could not read the file. The orders of an operator are
+    // carried out all the same.
+    for (program, arguments, codes) in [
+        ("hermes-reconcile-all", &["-w"][..], &[0, 111][..]),
+        ("hermes-svc-restart", &["-w", "writer"], &[0]),
+        ("hermes-svc-status", &[], &[0, 111]),
+        ("hermes-svc-stop", &["-w", "coder"], &[0]),
+        ("hermes-fix-attrs", &[], &[0]),
     ] {
         let start = Instant::now();
         let ran = siege.root(program, arguments);
-        assert_eq!(ran.code, 0, "{program}: {ran:?}");
+        assert!(codes.contains(&ran.code), "{program}: {ran:?}");
         assert!(start.elapsed() < BOUND, "{program} took {:?}", start.elapsed());
     }
     assert_eq!(siege.container.state("writer"), "up");
@@ -82,7 +85,8 @@ fn locks_of_every_kind_on_all_that_can_be_opened_delay_nobody_for_long_and_the_c
     );
 }
 
-/// Orders to every control FIFO that it may write, without end, and its own gateways stopped in their tracks.
+/// A Perl program. Without end, it writes orders into every control FIFO that the account may write, and stops the
+/// processes of the account's own gateways by SIGSTOP.
 const HECKLE: &str = r#"
 use Fcntl; my @bytes = split //, "xOpdDukq\0\nPX";
 $0 = "heckler";
@@ -113,7 +117,7 @@ fn heckled_and_stopped_gateways_keep_the_container_from_nothing() {
         assert!([0, 99, 102, 111].contains(&ran.code), "{ran:?}");
         assert!(start.elapsed() < BOUND, "{line} took {:?}", start.elapsed());
     }
-    // A profile that comes now gets its slot.
+    // A profile that appears now gets its slot.
     siege.container.sh_as_hermes("mkdir -p /opt/data/profiles/late; echo >/opt/data/profiles/late/SOUL.md").code(0);
     until("late has its slot", 10, || siege.root("hermes-svc-list", &[]).out.contains("late\n"));
     let took = siege.container.stop(GRACE);
@@ -168,7 +172,7 @@ fn slots_of(container: &Container) -> usize {
     container.sh("ls -d /run/service/gateway-* | wc -l").ok().parse().unwrap()
 }
 
-/// s6-svscan takes 1000 services, loggers and s6-rc's included.
+/// s6-svscan supervises at most 1000 services, loggers and those of s6-rc included.
 #[test]
 fn of_a_thousand_profiles_as_many_as_there_is_room_for_have_slots_and_the_rest_say_so() {
     let volume = Volume::with_profiles(&["a-first"]);
@@ -188,7 +192,7 @@ fn of_a_thousand_profiles_as_many_as_there_is_room_for_have_slots_and_the_rest_s
     assert_eq!(slots + failed, 1002, "{slots} slots");
     assert!((490..=500).contains(&slots), "{slots}");
     assert!(logs.contains("1000"), "nothing says what the limit is");
-    // Nobody else is harmed.
+    // The other profiles can still be used.
     container.exec(&["hermes-svc-restart", "-w", "a-first"]).code(0);
     docker(&["kill", &container.name]);
 }

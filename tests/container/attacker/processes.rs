@@ -1,10 +1,10 @@
-//! Every process of root's, at every moment of its life.
+//! Attacks on processes of root, at every moment of their lives.
 
 use super::Siege;
 use crate::engine::until;
 
-/// For so many seconds, try everything that gives somebody power over a process of root's; print what worked. A process
-/// that has become the account's for good is the account's, and is not counted; one that did not is root's still.
+/// A Perl program. For a number of seconds it tries everything that gives power over a process of root, and prints what
+/// succeeded. A success does not count if the process became the account's for good in between.
 const SEIZE: &str = r#"
 my ($seconds, $own) = @ARGV; my $end = time + $seconds; my ($tries, $inside) = (0, 0); my %all;
 sub uids { my ($s) = @_; open my $f, "<", "/proc/$s/status" or return; while (<$f>) { return ($1, $2) if /^Uid:\s+(\d+)\s+(\d+)/ } () }
@@ -41,7 +41,7 @@ print "tries $tries inside $inside\n";
 #[test]
 fn no_process_of_roots_can_be_signalled_traced_slowed_or_read() {
     let siege = Siege::of(&["coder", "writer"]);
-    // What it wins of one of its own: all of it is an attack.
+    // Used on the account's own gateway, each of the attacks succeeds. So the program can detect a success.
     let gateway = siege.container.status("coder", "pid").to_string();
     let own = siege.perl(SEIZE, &["0", &gateway]).ok();
     for what in
@@ -58,7 +58,7 @@ fn no_process_of_roots_can_be_signalled_traced_slowed_or_read() {
             siege.root("hermes-fix-attrs", &[]).code(0);
             siege.root("hermes", &["-p", "writer", "gateway", "stop"]).code(0);
             siege.root("hermes", &["-p", "writer", "gateway", "start"]).code(0);
-            // The watcher and its children.
+            // Make the watcher and its children run.
             siege.container.sh_as_hermes("cd /opt/data/profiles; mkdir x; echo >x/SOUL.md; sleep 0.1; rm -r x").code(0);
         }
         attacks.into_iter().map(|attack| attack.join().unwrap()).collect::<Vec<_>>()
@@ -71,7 +71,7 @@ fn no_process_of_roots_can_be_signalled_traced_slowed_or_read() {
     siege.unharmed();
 }
 
-/// The agent looks at itself.
+/// The program of an agent. It writes down which descriptors and rights its own process has.
 const LOOK: &str = r#"#!/usr/bin/perl
 opendir my $d, "/proc/self/fd";
 my @fds = map { "$_ " . readlink "/proc/self/fd/$_" } grep { !/^\./ } readdir $d;
@@ -99,7 +99,7 @@ fn a_gateway_has_nothing_of_roots_but_its_log_and_its_lock() {
         let fine = match *fd {
             "0" => *what == "/dev/null",
             "1" | "2" => what.starts_with("pipe:["),
-            // The lock; the script itself, and what it looks with.
+            // The descriptor of the gateway lock, that of the script, and that of the directory which the script lists.
             _ => ["/.hermes-s6.gateway.lock", "/agent", "/fd"].iter().any(|end| what.ends_with(end)),
         };
         assert!(fine, "{fds}");

@@ -2,7 +2,7 @@
 
 use super::{Siege, traps};
 
-/// What root's scripts and tools run, and what a person types.
+/// The names of programs that root's scripts and tools run, and that a person types.
 const NAMES: [&str; 38] = [
     "bash",
     "sh",
@@ -44,7 +44,8 @@ const NAMES: [&str; 38] = [
     "execlineb",
 ];
 
-/// Directories of the account's that are on somebody's PATH, or the working directory.
+/// The paths of traps: these names in directories that the account can write, and that may be on a PATH or be the
+/// working directory.
 fn planted() -> Vec<String> {
     ["/opt/data", "/opt/data/bin", "/opt/data/.local/bin", "/opt/data/profiles/coder", "/tmp"]
         .iter()
@@ -52,7 +53,8 @@ fn planted() -> Vec<String> {
         .collect()
 }
 
-/// Start-up files of shells, Python, git and curl, in the account's home and wherever else they may be looked for.
+/// A shell script that makes start-up files of shells, Python, git and curl, in the account's home and in other places
+/// where these programs may look for them.
 const START_UP: &str = r#"
 cd /opt/data
 for rc in .bashrc .bash_profile .bash_login .profile .bash_logout .shrc .zshrc .kshrc .inputrc; do
@@ -89,11 +91,11 @@ fn nothing_of_the_accounts_runs_as_root_wherever_root_types_and_whatever_it_runs
         at(&["/usr/local/bin/hermes-svc-status", "-c"]).code(0);
         at(&["/opt/hermes/docker/main-wrapper.sh", "hermes-svc-list"]).code(0);
     }
-    // Where a person is put, Python, git and curl find nothing either.
+    // In the working directory of `docker exec`, Python, git and curl find none of these files.
     siege.container.sh("python3 -c 'import json'; git --version; curl -s --version >/dev/null").code(0);
     siege.restart();
     siege.unharmed();
-    // But the account's own shell did run them: they work.
+    // The account's own shell did run its start-up file, so the files work.
     siege.container.exec_as("hermes", &["bash", "-c", "HOME=/opt/data exec bash -lc true"]).code(0);
     assert!(siege.container.sh("cat /tmp/traps/ran-as-10000").ok().contains(".bash_profile"));
 }
@@ -102,7 +104,7 @@ fn nothing_of_the_accounts_runs_as_root_wherever_root_types_and_whatever_it_runs
 fn hermes_agents_own_python_runs_after_root_has_become_the_account() {
     let siege = Siege::of(&[]);
     siege.container.sh_as_hermes(START_UP).code(0);
-    // A client that says who runs it, by way of the same interpreter.
+    // A client that prints its uids. It has the same interpreter as Hermes Agent's.
     let client = "printf '#!/opt/hermes/.venv/bin/python3\\nimport os, sys\\nprint(os.getresuid(), os.getgroups(), os.environ[\"HOME\"])\\n' >/opt/hermes/.venv/bin/hermes";
     siege.container.sh(client).code(0);
     for directory in ["/opt/hermes", "/opt/data"] {
@@ -111,7 +113,8 @@ fn hermes_agents_own_python_runs_after_root_has_become_the_account() {
     }
 }
 
-/// The container's own PATH, if the operator made it lead through the volume: our scripts take nothing from there.
+/// The operator has set a PATH for the container that leads through the volume. Root's scripts must not take programs
+/// from there.
 #[test]
 fn a_path_through_the_volume_leads_no_script_of_roots_there() {
     let siege = Siege::of(&["coder"]);
@@ -127,9 +130,11 @@ fn a_path_through_the_volume_leads_no_script_of_roots_there() {
     at(&[&format!("{sources}/dashboard/run")]).code(0);
     at(&[&format!("{sources}/dashboard/finish"), "0", "0"]).code(125);
     at(&["/usr/bin/timeout", "1", &format!("{sources}/main-hermes/run")]).code(124);
-    at(&["/usr/bin/timeout", "2", &format!("{sources}/hermes-profile-watch/run")]).code(124);
+    // Descriptor 3 of this script is usually the pipe to s6-supervise.
+    let watch = format!("exec /usr/bin/timeout 2 {sources}/hermes-profile-watch/run 3>/dev/null");
+    at(&["/bin/sh", "-c", &watch]).code(124);
     at(&["/opt/hermes/bin/hermes", "-p", "coder", "gateway", "status"]).code(0);
-    // The gateway itself is what the account's PATH says.
+    // The gateway itself may run programs from the account's PATH.
     at(&["/opt/hermes/bin/hermes", "-p", "coder", "gateway", "restart"]);
     at(&["/usr/local/bin/hermes-svc-restart", "-w", "coder"]);
     at(&["/opt/hermes/docker/main-wrapper.sh", "/usr/bin/true"]).code(0);

@@ -1,9 +1,9 @@
-//! Nothing of the account's in the scandir, and no scandir of the account's.
+//! The scandir: no entry of the account in root's, and no scandir of the account's own.
 
 use super::{Siege, traps};
 use crate::engine::{Container, Volume, image, once, until};
 
-/// Where root's own things are that root runs or follows.
+/// The directories with files that root runs or follows.
 const PLACES: [&str; 9] = [
     "/run/service",
     "/run/s6",
@@ -16,12 +16,14 @@ const PLACES: [&str; 9] = [
     "/etc/cont-init.d",
 ];
 
-/// Try everything that changes a directory or a file, in every one of them; print what worked.
+/// A Perl program. In each of the directories it tries everything that changes a directory or a file, and prints what
+/// succeeded. The link `home` of a slot leads to the volume, which belongs to the account. So changes of the link
+/// itself count, and changes behind it do not.
 const WRITE: &str = r#"
 use POSIX qw(mkfifo); use Fcntl;
-my @dirs = grep { -d } map { chomp; $_ } `find @ARGV -follow -type d 2>/dev/null`;
+my @dirs = grep { -d } map { chomp; $_ } `find @ARGV -follow -path '/run/service/*/home' -prune -o -type d -print 2>/dev/null`;
 for my $d (@dirs) {
-    # The name that s6-supervise would open for writing, as root.
+    # s6-supervise opens a FIFO of such a name for writing, as root, and follows links.
     my $n = "$d/ftrig1:\@400000000000000000000000:abcdef";
     print "link in $d\n" if symlink "/srv/canary/file", $n;
     print "FIFO in $d\n" if mkfifo $n, 0666;
@@ -29,7 +31,7 @@ for my $d (@dirs) {
     print "file in $d\n" if open my $f, ">", $n;
     print "rename of $d\n" if rename $d, "$d.away";
     print "mode of $d\n" if chmod 0777, $d;
-    # What may not be listed has these.
+    # If the directory cannot be listed, try the names that s6-supervise uses.
     my $h;
     my @names = opendir($h, $d) ? grep { !/^\.\.?$/ } readdir $h : qw(control lock status death_tally);
     for my $e (@names) {
@@ -38,7 +40,7 @@ for my $d (@dirs) {
         print "rename of $p\n" if rename $p, "$d/away";
         print "replacement of $p\n" if symlink "/srv/canary/dir", "/tmp/traps/l" and rename "/tmp/traps/l", $p;
         print "mode of $p\n" if !-l $p and chmod 0777, $p;
-        print "times of $p\n" if utime 1, 1, $p;
+        print "times of $p\n" if $p !~ m{^/run/service/[^/]*/home$} and utime 1, 1, $p;
         print "write to $p\n" if !-d $p and sysopen my $f, $p, O_WRONLY|O_NONBLOCK;
         print "hard link to $p\n" if -f $p and link $p, "/tmp/traps/hard";
         unlink "/tmp/traps/l", "/tmp/traps/hard";
@@ -50,13 +52,14 @@ for my $order (qw(-a -n -z -b -h -t -q)) {
 print scalar @dirs, " directories\n";
 "#;
 
-/// What `WRITE` may do: order gateways and static services about, by their control FIFOs.
+/// Check that `WRITE` has succeeded only in writing to the control FIFOs of gateways and static services, which is
+/// allowed.
 #[track_caller]
 fn only_controls(said: &str) {
     let mut lines: Vec<&str> = said.lines().collect();
     let count = lines.pop().unwrap_or_default();
     assert!(count.trim_end_matches(" directories").parse::<u32>().is_ok_and(|n| n > 50), "{said}");
-    // The layer's own directory leads to the static services as well.
+    // A directory of the s6 layer leads to the static services as well.
     lines.retain(|line| !line.starts_with("write to /run/s6-rc/"));
     lines.sort_unstable();
     let slots = ["dashboard", "gateway-coder", "gateway-default", "main-hermes"];
@@ -85,7 +88,8 @@ fn neither_can_a_gateway() {
     siege.unharmed();
 }
 
-/// The proof that it is an attack: with one directory of a slot given away, s6-supervise writes into root's own file.
+/// If one directory of a slot belongs to the account, s6-supervise writes into a file of root. So the attack of the
+/// other tests is a real one.
 #[test]
 fn an_event_directory_of_the_accounts_would_let_it_write_where_root_may() {
     let siege = Siege::of(&["coder"]);
@@ -99,7 +103,7 @@ fn an_event_directory_of_the_accounts_would_let_it_write_where_root_may() {
     until("the canary is harmed", 10, || !siege.container.sh("cat /srv/canary/file").ok().starts_with("{\"desired"));
 }
 
-/// The account's own scandir, with links where root's scripts and s6 would follow.
+/// A shell script. It makes a scandir of the account, with links where root's scripts and s6 would write.
 const OWN_SCANDIR: &str = "mkdir -p service/.s6-svscan service/gateway-default/supervise
     for s in main-hermes dashboard; do
         mkdir -p service/$s/supervise; ln -s /etc service/$s/event; ln -s /etc/shadow service/$s/supervise/control
@@ -134,7 +138,7 @@ fn a_template_in_the_volume_is_refused_at_boot_and_not_run() {
     until("the container has started", 30, || container.exec(&["pgrep", "-f", "^sleep infinity"]).code == 0);
     container.exec(&["hermes-reconcile-one", "coder"]).code(100);
     assert_eq!(
-        // Without what is s6-overlay's own.
+        // Leave out the services of s6-overlay itself.
         container.sh("ls /run/service | grep -v ^s6; ls /opt/data | grep ran- || true").ok(),
         "dashboard\nhermes-profile-watch\nmain-hermes"
     );

@@ -1,10 +1,10 @@
-//! Things in the place of files and directories on the volume, while root works there: the boot's scripts, the pass, the
-//! watcher, and the tools by `docker exec`.
+//! Other things in place of files and directories on the volume, while root works there: by the boot's scripts, the
+//! boot pass, the watcher, and the tools by `docker exec`.
 
 use super::{Siege, clean};
 use crate::engine::{Container, until};
 
-/// What root's programs look for in a home, and in a profile; SOUL.md makes one.
+/// The paths in a home at which root's programs look for files. The profile coder is there because it has a SOUL.md.
 const PLACES: [&str; 20] = [
     "gateway_ports.json",
     "gateway_state.json",
@@ -28,10 +28,10 @@ const PLACES: [&str; 20] = [
     "profiles/coder/.gateway-planned-stop.json",
 ];
 
-/// And what all of that is in.
+/// The directories that contain these paths.
 const DIRECTORIES: [&str; 5] = ["logs", "logs/gateways", "profiles/coder/SOUL.md", "profiles/coder", "profiles"];
 
-/// Shell commands that make `$1` something else, with the account's rights.
+/// Shell commands that make `$1` something else. They run with the account's rights.
 const FILE: &str = "ln -s /srv/canary/file \"$1\"";
 const DIRECTORY: &str = "ln -s /srv/canary/dir \"$1\"";
 const NOTHING: &str = "ln -s /srv/canary/made \"$1\"";
@@ -39,7 +39,7 @@ const FIFO: &str = "mkfifo \"$1\"";
 const HARD: &str = "echo x >/opt/data/linked; ln -f /opt/data/linked \"$1\"";
 const UP: &str = "ln -s ../../../../../srv/canary/dir \"$1\"";
 
-/// All that root does, however it ends: the profile under attack may fail, but nothing waits for it for long.
+/// Run every tool of root. The commands may fail, because the profile is under attack, but none may wait for long.
 fn play(siege: &Siege) {
     for (program, arguments) in [
         ("hermes-fix-attrs", &[][..]),
@@ -59,7 +59,8 @@ fn play(siege: &Siege) {
     }
 }
 
-/// With the thing in all of these places, root works, the container starts again, and another profile is as well as ever.
+/// Put the thing in all of these places. Then run the tools and restart the container, and check that no harm was done
+/// and that another profile still works.
 fn planted(what: &str, places: &[&str]) {
     let siege = Siege::of(&["coder", "writer"]);
     let mut script = format!("plant() {{ mkdir -p \"$(dirname \"$1\")\"; rm -rf \"$1\"; {what}; }}\ncd /opt/data\n");
@@ -109,9 +110,9 @@ fn fifos_in_the_place_of_directories_keep_root_from_nothing() {
     }
 }
 
-/// Exchange these pairs of names, as fast as the kernel does it.
+/// A Python program that exchanges the two names of each pair, as fast as it can.
 const SWAP: &str = r#"
-import ctypes, sys, time
+import ctypes, os, sys
 rename = ctypes.CDLL(None).renameat2
 pairs = [(a.encode(), b.encode()) for a, b in (pair.split("=") for pair in sys.argv[1:])]
 rounds = 0
@@ -120,10 +121,14 @@ while True:
         rename(-100, a, -100, b, 2)
     rounds += 1
     if rounds % 256 == 0:
-        open("/tmp/rounds", "w").write(str(rounds))
+        # The file is replaced by a rename, so that a reader finds the old number or the new one.
+        with open("/tmp/rounds.new", "w") as file:
+            file.write(str(rounds))
+        os.rename("/tmp/rounds.new", "/tmp/rounds")
 "#;
 
-/// A second container on the volume exchanges the good and the bad in a loop, so that it also does while the first starts.
+/// Exchange good and bad entries in a loop. A second container on the same volume does this, so that the loop goes on
+/// while the first container restarts.
 fn swapped(what: &str, places: &[&str]) {
     let siege = Siege::of(&["coder", "writer"]);
     let mut script =
@@ -138,11 +143,11 @@ fn swapped(what: &str, places: &[&str]) {
         &["-v", &siege.volume.at_home(), "-e", "HERMES_SKIP_PROFILE_RECONCILE=1"],
         &["sleep", "infinity"],
     );
-    // Links lead to a canary in both.
+    // The bad entries lead to a canary. The second container needs one as well.
     other.sh("mkdir -p /srv/canary/dir; echo >/srv/canary/file").code(0);
     let command = [&["python3", "-c", SWAP], &pairs.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat();
     other.detach_as("hermes", &command);
-    let rounds = || other.sh("cat /tmp/rounds 2>/dev/null || echo 0").ok().parse::<u64>().unwrap_or(0);
+    let rounds = || other.sh("cat /tmp/rounds 2>/dev/null || echo 0").ok().parse::<u64>().expect("a number");
     until("the swapping has begun", 30, || rounds() > 0);
     for _ in 0..2 {
         play(&siege);
@@ -152,12 +157,12 @@ fn swapped(what: &str, places: &[&str]) {
     drop(other);
     siege.unharmed();
     clean(&siege.container.logs().replace('\r', ""));
-    // And when it is over all is well again.
+    // When the swapping has ended, everything works again.
     for place in places {
         let back = format!("cd /opt/data; [ ! -h {place} ] || {{ rm {place}; mv {place}.bad {place}; }}");
         siege.container.sh_as_hermes(&back).code(0);
     }
-    // At the next rescan at the latest.
+    // The watcher sees the profile at its next rescan at the latest.
     until("writer has its slot", 40, || siege.root("hermes-svc-list", &[]).out.contains("writer"));
     siege.root("hermes-svc-start", &["-w", "writer"]).code(0);
 }
@@ -184,7 +189,7 @@ fn the_directory_of_all_profiles_swapped_in_a_loop_leads_root_nowhere() {
     swapped(DIRECTORY, &["profiles"]);
 }
 
-/// The proof that it is an attack: a chown by name, as every boot once did it, gives root's own file away.
+/// A chown by name, as boots used to do it, gives a file of root away. So the attack of the other tests is a real one.
 #[test]
 fn a_chown_by_name_would_give_a_swapped_file_away() {
     let siege = Siege::of(&["coder"]);

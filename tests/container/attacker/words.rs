@@ -1,9 +1,10 @@
-//! Bytes of the account's on their way to a record, a terminal or a shell.
+//! Hostile bytes of the account on their way to a record, a terminal or a shell.
 
 use super::{Siege, clean};
 use crate::engine::until;
 
-/// Directories whose names say something to somebody who does not look, and files that say it to a terminal.
+/// A Python program. It makes profile directories and files whose names and contents would deceive a reader, a terminal
+/// or a shell.
 const SPEAK: &str = r#"
 import json, os
 os.chdir("/opt/data/profiles")
@@ -51,7 +52,7 @@ fn nothing_that_the_account_writes_moves_a_cursor_or_forges_a_record() {
     let health = siege.container.inspect("{{json .Config.Healthcheck.Test}}");
     assert!(health.contains("hermes-svc-status"), "{health}");
     siege.restart();
-    // The boot log and the container's own.
+    // The boot log, and then the container's own log.
     let log = siege.container.sh("cat /opt/data/logs/container-boot.log").ok();
     clean(&log);
     let lines: Vec<&str> = log.lines().collect();

@@ -1,0 +1,31 @@
+#!/command/with-contenv /bin/sh
+# shellcheck shell=sh
+# Run the container's command as the runtime account, and end with its exit code.
+# Without a command, run the hermes client. If the first word is an executable, run
+# that. Otherwise pass all words to the client.
+# Hermes Agent and hermes-reconcile-all find the container's command in /proc by the
+# name of this file.
+
+set -e
+
+# Change to the account first, so that nothing below runs as root.
+if [ "$(/usr/bin/id -u)" = 0 ]; then
+    exec /command/s6-setuidgid "${HERMES_USER:-hermes}" /bin/sh "$0" "$@"
+fi
+
+HERMES_HOME=${HERMES_HOME:-/opt/data}
+# HERMES_HOME may be the directory of a named profile.
+HOME=$(/usr/local/bin/hermes-home)
+# The account can write to this directory, which has aliases of profiles. So it comes
+# last.
+PATH=$PATH:$HOME/.local/bin
+export HERMES_HOME HOME PATH
+unset USER LOGNAME
+
+# Keep the working directory if the user asked for another one than the image's.
+[ "$PWD" != /opt/hermes ] || cd "$HOME"
+
+if [ $# -gt 0 ] && which "$1" >/dev/null 2>&1; then
+    exec "$@"
+fi
+exec hermes "$@"

@@ -1,0 +1,64 @@
+//! Giving orders to a slot's s6-supervise, and checking that it took them.
+
+use crate::ground::deadline::Deadline;
+use crate::ground::error::Result;
+use crate::s6::changes::wait_for;
+use crate::s6::programs::{self, Svstat};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long s6-supervise has to take an order, in milliseconds. It usually takes 5 to 40.
+pub const PROMPT_MS: u64 = 5000;
+
+/// The time beyond `timeout-kill` after which the gateway is killed here. s6-supervise gets this time to kill the
+/// gateway by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The time at which gateways were told to end. Each `d` in the control FIFO starts `timeout-kill` anew. The account
+/// may write to the FIFO, so s6-supervise alone may never kill the gateway.
+#[derive(Clone, Copy)]
+pub struct Told(Instant);
+
+impl Told {
+    pub fn now() -> Told {
+        Told(Instant::now())
+    }
+
+    /// Kill the gateway of this slot if its `timeout-kill` has passed since the order. If that file does not exist or
+    /// contains 0, the gateway is never killed. An error is ignored, because the caller looks again, and waits only for
+    /// a limited time.
+    pub fn insist(self, slot: &Path) {
+        let limit = std::fs::read_to_string(slot.join("timeout-kill")).ok();
+        let limit = limit.and_then(|text| text.lines().next()?.trim().parse().ok()).filter(|ms| *ms != 0);
+        if limit.is_some_and(|ms| self.0.elapsed() >= Duration::from_millis(ms) + GRACE) {
+            let _ = programs::svc("-k", slot);
+        }
+    }
+}
+
+/// Wait until s6-svstat shows that an order was taken. This is necessary because s6-svc only writes the order into a
+/// FIFO.
+///
+/// # Errors
+/// 99 if the order does not show in time, 111 if the service is not supervised any more or cannot be asked.
+pub fn taken(slot: &Path, what: &str, deadline: Deadline, shows: impl Fn(&Svstat) -> bool) -> Result<Svstat> {
+    let what = format!("the s6-supervise of {} to {what}", slot.display());
+    wait_for(slot, deadline.or_after_ms(PROMPT_MS), what, shows)
+}
+
+/// Bring a live slot up for good (`s6-svc -U`) without recording an intent, for `hermes-svc-register -u`. Returns
+/// whether there was anything to change.
+///
+/// # Errors
+/// As `taken`; 111 also if s6-svc or s6-svstat fails.
+pub fn bring_up(slot: &Path, deadline: Deadline, dry_run: bool) -> Result<bool> {
+    if programs::svstat(slot)?.is_some_and(|s| s.wanted_up && s.normally_up) {
+        return Ok(false);
+    }
+    if !dry_run {
+        programs::svdt_clear(slot);
+        programs::svc("-U", slot)?;
+        taken(slot, "want it up", deadline, |s| s.wanted_up && s.normally_up)?;
+    }
+    Ok(true)
+}

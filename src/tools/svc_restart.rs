@@ -1,0 +1,54 @@
+//! hermes-svc-restart: record the intent, bring the gateway down, wait until it is down, bring it up, verify.
+
+use crate::ground::error::Exit;
+use crate::ground::interrupt;
+use crate::ground::profile::Profile;
+use crate::tools::cli::{self, Args, Ending, Tool, flag};
+use crate::tools::several::{FORCE, WAIT, order_each, parse_start, report};
+use crate::tools::{Failures, Opened};
+use crate::work::action::Action;
+use crate::work::restart::{self, Begun};
+use crate::work::start;
+use crate::work::status;
+
+pub static TOOL: Tool = Tool {
+    name: "hermes-svc-restart",
+    usage: "[ -H home ] [ -s scandir ] [ -v ] [ -n ] [ -j ] [ -a ] [ -f ] [ -w | -W ] [ -t ms ] profile...",
+    summary: "Restart gateways; one that is down comes up.",
+    options: &[
+        cli::COMMON,
+        &[flag('a', "all", "every gateway that is up, or intended to be"), FORCE],
+        WAIT,
+        &[cli::TIMEOUT],
+    ],
+    run,
+};
+
+fn run(args: &mut Args) -> Result<Exit, Ending> {
+    let (several, until) = parse_start(args)?;
+    let opened = Opened::open(args)?;
+    let context = opened.context(args, 70_000);
+    let Opened { home, scandir, log, .. } = &opened;
+    let mut failures = Failures::none();
+    let profiles = several.targets(args, &mut failures, log, || {
+        let mut wanted = status::up(scandir)?;
+        for profile in status::intended_up(home, log)? {
+            if scandir.has_slot(&profile)? && !wanted.contains(&profile) {
+                wanted.push(profile);
+            }
+        }
+        Ok(wanted)
+    })?;
+    let order = |profile: &Profile| restart::order(&context, profile);
+    let begun = order_each(args, &context, &profiles, &mut failures, order);
+    // Each gateway is brought up as soon as it is down, so one that drains for long does not keep the others down.
+    for ((profile, begun), settled) in begun.iter().zip(restart::finish(&context, &begun)) {
+        let waited = settled.and_then(|()| match begun {
+            Begun::Stopping(_) | Begun::Started => start::wait(&context, profile, until, None),
+            Begun::ByItself => Ok(()),
+        });
+        report(args, &mut failures, profile, Action::Restarted, waited)?;
+    }
+    interrupt::end();
+    Ok(failures.exit())
+}

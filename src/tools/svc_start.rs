@@ -1,0 +1,39 @@
+//! hermes-svc-start: record the intent, bring the gateway up, verify.
+
+use crate::ground::error::Exit;
+use crate::ground::profile::Profile;
+use crate::tools::cli::{self, Args, Ending, Tool, flag};
+use crate::tools::several::{FORCE, WAIT, order_each, parse_start, report};
+use crate::tools::{Failures, Opened};
+use crate::volume::settings;
+use crate::work::action::Action;
+use crate::work::start;
+use crate::work::status;
+
+pub static TOOL: Tool = Tool {
+    name: "hermes-svc-start",
+    usage: "[ -H home ] [ -s scandir ] [ -v ] [ -n ] [ -j ] [ -a ] [ -f ] [ -w | -W ] [ -t ms ] profile...",
+    summary: "Start gateways, now and after every boot.",
+    options: &[cli::COMMON, &[flag('a', "all", "every profile whose intent is running"), FORCE], WAIT, &[cli::TIMEOUT]],
+    run,
+};
+
+fn run(args: &mut Args) -> Result<Exit, Ending> {
+    let (several, until) = parse_start(args)?;
+    let opened = Opened::open(args)?;
+    let context = opened.context(args, 60_000);
+    let Opened { home, log, .. } = &opened;
+    let mut failures = Failures::none();
+    let profiles = several.targets(args, &mut failures, log, || {
+        let served_by_default = settings::multiplex(home)?;
+        let intended = status::intended_up(home, log)?.into_iter();
+        Ok(intended.filter(|profile| profile.is_default() || !served_by_default).collect())
+    })?;
+    let order = |profile: &Profile| start::order(&context, profile);
+    for (profile, ordered) in order_each(args, &context, &profiles, &mut failures, order) {
+        let action = if ordered.changed { Action::Started } else { Action::Unchanged };
+        let waited = start::wait(&context, &profile, until, ordered.draining);
+        report(args, &mut failures, &profile, action, waited)?;
+    }
+    Ok(failures.exit())
+}

@@ -1,0 +1,15 @@
+//! The volume: the profiles and the files of each. The runtime account owns all of it, so it is read and written with
+//! that account's rights. Only `give_back` acts as root; its documentation says why this is safe.
+
+pub mod boot_log;
+pub mod gateway_lock;
+pub mod give_back;
+pub mod home;
+pub mod intent;
+pub mod last_words;
+pub mod planned_stop;
+pub mod ports;
+pub mod settings;
+pub mod stale;
+pub mod state;
+pub mod writable;

@@ -1,0 +1,73 @@
+//! The variables that a gateway inherits. The profile's `.env` overrides them, and they override `config.yaml`.
+
+use crate::ground::environment::{self, Environment};
+use crate::ground::error::{Error, Kind, Result};
+use crate::ground::message::Silent;
+use crate::ground::profile::Profile;
+use std::path::Path;
+
+/// The inherited variables.
+#[derive(Debug)]
+pub struct Inherited {
+    environment: Environment,
+    /// Was this environment made for one profile? Then no variable in it belongs to another profile.
+    is_own: bool,
+}
+
+impl Inherited {
+    /// The variables that every gateway of this container inherits: the container's environment, or without s6-overlay
+    /// our own environment. Call this with the caller's own rights, because the directory is believed only if other
+    /// users cannot write to it.
+    ///
+    /// If an agent types our commands, our own environment is that of the agent's gateway. It has the port of that
+    /// gateway, which must not be taken for a port that the container sets. So such an environment is not used.
+    ///
+    /// # Errors
+    /// 111 if the container's environment exists and cannot be read, or other users can write to it.
+    pub fn here() -> Result<Inherited> {
+        let mut environment = Environment::default();
+        // Warnings are dropped here, because hermes-run-gateway prints them.
+        let changes = environment::read_trusted(Path::new(environment::CONTAINER), &Silent);
+        match changes.map_err(|e| Error::new(Kind::System, e.text))? {
+            Some(changes) => environment.apply(changes),
+            None if std::env::var_os("HERMES_S6_SUPERVISED_CHILD").is_some() => {}
+            None => environment = Environment::inherited(),
+        }
+        Ok(Inherited { environment, is_own: false })
+    }
+
+    /// The environment of one gateway, as the gateway was started with it.
+    pub fn given(environment: Environment) -> Inherited {
+        Inherited { environment, is_own: true }
+    }
+
+    /// The value of this variable that the profile's gateway inherits. Bytes that are not UTF-8 are replaced. The
+    /// container's `API_SERVER_*` and `WEBHOOK_*` belong to `default`, so other profiles do not inherit them (D5).
+    pub fn get(&self, profile: &Profile, name: &str) -> Option<String> {
+        let of_default = name.starts_with("API_SERVER_") || name.starts_with("WEBHOOK_");
+        if of_default && !self.is_own && !profile.is_default() {
+            return None;
+        }
+        self.environment.var(name).map(|value| value.to_string_lossy().into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+
+    #[test]
+    fn the_containers_api_server_is_inherited_by_default_only() {
+        let environment =
+            Environment::of([("API_SERVER_PORT", "8642"), ("BASE", "9000")].map(|(n, v)| (n.into(), v.into())));
+        let default = Profile::default_profile();
+        let coder = Profile::parse(OsStr::new("coder")).unwrap();
+        let own = Inherited::given(environment.clone());
+        let inherited = Inherited { environment, is_own: false };
+        assert_eq!(inherited.get(&default, "API_SERVER_PORT").as_deref(), Some("8642"));
+        assert_eq!(inherited.get(&coder, "API_SERVER_PORT"), None);
+        assert_eq!(inherited.get(&coder, "BASE").as_deref(), Some("9000"));
+        assert_eq!(own.get(&coder, "API_SERVER_PORT").as_deref(), Some("8642"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Notes about a profile, beside the action or the state in its record. Each is a word or a phrase.
+
+use crate::volume::home::{Link, Why};
+use std::fmt;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The gateway is down, and s6-supervise is about to start it again.
+    BetweenTries,
+    /// This is a dashboard container. Another container owns the gateways.
+    DashboardContainer,
+    /// The gateway was told to end, and has not ended yet.
+    Draining,
+    /// The gateway's state does not match the intent.
+    Drifting,
+    /// How the last process of a held gateway ended, from the template's `finish`: `exit-78`, `signal-11`.
+    Ended(String),
+    /// The gateway is the container's own command, and s6 does not run it.
+    Foreground,
+    /// The gateway is down for good after too many deaths or a permanent error.
+    Held,
+    /// Another process holds the gateway lock, and this profile's gateway waits for it.
+    HeldBy(String),
+    /// A link has the name of a profile, and does not lead to one.
+    Link(Link),
+    /// There is a profile directory whose name is not a valid profile name.
+    InvalidName,
+    /// The gateway of `default` serves this profile.
+    Multiplexed,
+    /// The slot does not say whose home it is. An earlier version published it.
+    NoHome,
+    /// There is a slot, but no profile.
+    NoProfile,
+    /// A directory has the name of a profile, and no SOUL.md.
+    NoSoul,
+    /// There is a profile, but no slot.
+    NotRegistered,
+    /// No s6-supervise holds the slot.
+    NotSupervised,
+    /// The slot is that of a profile of another home.
+    OfHome(PathBuf),
+    /// The supervisor of the gateway was killed, and the gateway still runs.
+    Orphan(String),
+    /// Whether the gateway has a port, and which one, is not understood.
+    PortUnclear,
+    /// A profile directory is called `default`, which is the name of the home's own profile.
+    ReservedName,
+    /// The operator asked for this container to own no gateways.
+    SkipRequested,
+    /// The template's shape has changed, and the slot has to be down before it can be replaced.
+    StaleTemplate,
+    /// It cannot be told whether the gateway of `default` serves all profiles.
+    UnreadableMode,
+    /// The profile's port cannot be told.
+    UnreadablePorts,
+    /// The state file cannot be parsed.
+    UnreadableState,
+    /// The intent is running, and the gateway is down.
+    WantedButDown,
+}
+
+impl From<Why> for Note {
+    fn from(why: Why) -> Note {
+        match why {
+            Why::Reserved => Note::ReservedName,
+            Why::Invalid => Note::InvalidName,
+            Why::NoSoul => Note::NoSoul,
+            Why::Link(link) => Note::Link(link),
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Note::BetweenTries => "between-tries",
+            Note::DashboardContainer => "dashboard-container",
+            Note::Draining => "draining",
+            Note::Drifting => "drifting",
+            Note::Ended(how) => how,
+            Note::Foreground => "foreground",
+            Note::Held => "held",
+            Note::HeldBy(who) => return write!(f, "held by {who}"),
+            Note::InvalidName => "invalid-name",
+            Note::Link(Link::Foreign(_)) => "foreign-link",
+            Note::Link(Link::Empty) => "empty-link",
+            Note::Multiplexed => "multiplexed",
+            Note::NoHome => "no-home",
+            Note::NoProfile => "no-profile",
+            Note::NoSoul => "no-soul",
+            Note::NotRegistered => "not-registered",
+            Note::NotSupervised => "not-supervised",
+            Note::OfHome(home) => return write!(f, "of-home:{}", home.display()),
+            Note::Orphan(who) => return write!(f, "orphan {who}"),
+            Note::PortUnclear => "port-unclear",
+            Note::ReservedName => "reserved-name",
+            Note::SkipRequested => "skip-requested",
+            Note::StaleTemplate => "stale-template",
+            Note::UnreadableMode => "unreadable-mode",
+            Note::UnreadablePorts => "unreadable-ports",
+            Note::UnreadableState => "unreadable-state",
+            Note::WantedButDown => "wanted-but-down",
+        })
+    }
+}

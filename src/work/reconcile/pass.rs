@@ -1,0 +1,399 @@
+//! One pass over the profiles. A pass is safe at any time: it never starts or stops a supervised slot.
+
+use crate::ground::error::{Error, Kind, Result};
+use crate::ground::profile::Profile;
+use crate::s6::programs;
+use crate::s6::publish::{self, Change, Ensured};
+use crate::s6::retire;
+use crate::s6::room::Room;
+use crate::s6::scandir::Listening;
+use crate::s6::slot::Slot;
+use crate::s6::staging::Mark;
+use crate::s6::supervise;
+use crate::s6::template::Template;
+use crate::s6::tidy::{self, heal, sweep};
+use crate::volume::gateway_lock::{self, Holding};
+use crate::volume::home::Scan;
+use crate::volume::intent::Guard;
+use crate::volume::ports::Assignment;
+use crate::volume::settings;
+use crate::volume::stale;
+use crate::volume::state::{self, Prior, State};
+use crate::work::action::Action;
+use crate::work::container;
+use crate::work::context::Context;
+use crate::work::note::Note;
+use crate::work::reconcile::first_boot;
+use crate::work::reconcile::give_ports::{Given, give_ports};
+use crate::work::reconcile::line::Line;
+use crate::work::reconcile::removal;
+use crate::work::whose::{self, Whose};
+
+/// How long s6-svscan has to take up a slot if the pass waits for the slots, a reminder included. In milliseconds; a
+/// thousand slots take four seconds.
+const HELD_MS: u64 = 15_000;
+
+/// How long the supervisors in all hidden directories whose gateways have ended have to end, in milliseconds.
+const LEFTOVER_MS: u64 = 1000;
+
+/// The result of a pass.
+pub struct Passed {
+    /// One line for each profile, and for each slot whose profile is gone.
+    pub lines: Vec<Line>,
+    /// The first error that concerns the pass as a whole and not one profile.
+    pub whole: Result<()>,
+}
+
+/// Reconcile every profile, `default` first, then retire the slots of profiles that are gone. A failure of one profile
+/// does not affect the others (B7). If `profiles` cannot be listed, only `default` is reconciled (B9), no slot is
+/// retired, and the error is in `whole`.
+///
+/// # Errors
+/// 102 if the caller may not publish, or if the slot of `default` belongs to another home. 111 if the scandir cannot be
+/// read. In these cases nothing was changed. 111 also if the scandir cannot be swept, and 99 if its lock is not free in
+/// time.
+pub fn all(context: &Context, template: &Template) -> Result<Passed> {
+    // Every home has a profile `default`, so the home of its slot is the home of the scandir.
+    context.require_own(&Profile::default_profile())?;
+    let mut pass = Pass::begin(context, template)?;
+    let mut had_slots = false;
+    for profile in context.scandir.slots()?.into_iter().filter(|profile| !profile.is_default()) {
+        let whose = whose::of(context.home, context.scandir, &profile.slot())?;
+        had_slots |= !matches!(whose, Whose::Other(_));
+    }
+    let listed = removal::require_mounted(context, had_slots).and_then(|()| context.home.scan());
+    let (Scan { profiles, odd, more }, listed) = match listed {
+        Ok(scan) => (scan, Ok(())),
+        Err(error) => (Scan::unlisted(), Err(error)),
+    };
+    let (gone, kept) = if listed.is_ok() { removal::gone(context, &profiles)? } else { (Vec::new(), Vec::new()) };
+    pass.keep(&listed);
+    // The hidden directories of a profile that is gone are left to `removal::remove`, which must free its port before
+    // they go.
+    let known = |owner: &Profile| profiles.binary_search_by(|known| known.default_first(owner)).is_ok();
+    pass.sweep(known)?;
+    pass.give_ports(&profiles, &profiles, listed);
+    let mut lines: Vec<Line> = profiles.iter().map(|profile| pass.one(profile)).collect();
+    let named = |name: &str| gone.iter().chain(kept.iter().map(|(profile, _)| profile)).any(|p| p.as_str() == name);
+    let odd = odd.into_iter().filter(|odd| !named(&odd.name)).map(|odd| (odd.name, Note::from(odd.why)));
+    let kept = kept.iter().map(|(profile, note)| (profile.as_str().to_string(), note.clone()));
+    lines.extend(odd.chain(kept).map(|(name, note)| Line { note: Some(note), ..Line::bare(name, Action::Skipped) }));
+    if more > 0 {
+        context.log.warning(&format!("{more} more entries of profiles are not profiles"));
+    }
+    pass.rescan(known);
+    lines.extend(removal::remove(context, &gone));
+    Ok(Passed { lines, whole: pass.whole })
+}
+
+/// Reconcile one profile only: make its slot, bring the slot up to date, or retire it.
+///
+/// # Errors
+/// 100 if there is neither a profile nor a slot, or if a link of this name leads to no profile. 102 if the slot belongs
+/// to another home, or if the slot does not name its home and the profile is gone. Otherwise as `all`.
+pub fn single(context: &Context, template: &Template, profile: &Profile) -> Result<Passed> {
+    context.require_own(profile)?;
+    let mut pass = Pass::begin(context, template)?;
+    if context.home.has(profile)? {
+        pass.single = true;
+        pass.sweep(|owner| owner == profile)?;
+        let scan = context.home.scan();
+        pass.keep(&scan);
+        let (listed, known) = match scan {
+            Ok(scan) => (Ok(()), scan.profiles),
+            Err(error) => (Err(error), vec![profile.clone()]),
+        };
+        pass.give_ports(&known, std::slice::from_ref(profile), listed);
+        let lines = vec![pass.one(profile)];
+        pass.rescan(|owner| owner == profile);
+        return Ok(Passed { lines, whole: pass.whole });
+    }
+    if !context.scandir.has_any(profile)? {
+        return Err(context.home.no_such(profile));
+    }
+    removal::require_mounted(context, true)?;
+    match removal::keeps(context, profile)? {
+        None => {}
+        Some(Note::NoHome) => {
+            let slot = context.scandir.slot(profile);
+            let text = format!("{} does not say whose home it is: hermes-svc-unregister {profile}", slot.display());
+            return Err(Error::new(Kind::WrongState, text));
+        }
+        Some(_) => return Err(context.home.no_such(profile)),
+    }
+    Ok(Passed { lines: removal::remove(context, std::slice::from_ref(profile)), whole: pass.whole })
+}
+
+/// Is there neither a profile of this name, nor a slot, nor a link that might lead to a profile again?
+///
+/// # Errors
+/// 111 if one of them cannot be looked at.
+pub fn is_nothing(context: &Context, profile: &Profile) -> Result<bool> {
+    let &Context { home, scandir, .. } = context;
+    Ok(!home.has(profile)? && !scandir.has_any(profile)? && home.link_to(profile)?.is_none())
+}
+
+struct Pass<'a> {
+    context: &'a Context<'a>,
+    template: &'a Template,
+    listens: bool,
+    /// Does the gateway of `default` serve all profiles?
+    multiplexed: Result<bool>,
+    /// The profile whose gateway is the container's own command.
+    foreground: Option<Profile>,
+    /// Was the intent of `default` recorded by `first_boot::seed`?
+    seeded: bool,
+    given: Given,
+    /// Is it a pass for one profile, which may have appeared just now?
+    single: bool,
+    room: Room,
+    /// Does s6-svscan have to look for new slots (`new`), or to let go of hidden ones (`gone`)?
+    new: bool,
+    gone: bool,
+    whole: Result<()>,
+}
+
+/// What was read about a profile.
+struct Facts {
+    state: State,
+    /// The name of the profile whose state it is, if that can be told.
+    owner: Option<String>,
+    prior_exit: &'static str,
+    /// Are there files of a gateway that may have ended?
+    stale: bool,
+    /// The intent lock, which is held until the pass has acted on the intent. Otherwise the pass could undo a stop that
+    /// came in between.
+    _guard: Option<Guard>,
+}
+
+impl<'a> Pass<'a> {
+    /// Begin a pass: see whether an s6-svscan runs, whether the gateway of `default` serves all profiles, and whether
+    /// it is the first boot.
+    ///
+    /// # Errors
+    /// 102 if the caller may not publish, 111 if the scandir cannot be looked at.
+    fn begin(context: &'a Context<'a>, template: &'a Template) -> Result<Pass<'a>> {
+        let scandir = context.scandir;
+        scandir.require_writable()?;
+        let listens = scandir.listening()? == Listening::Yes;
+        if !listens {
+            let text = format!("no s6-svscan is running on {}: the slots wait for one", scandir.path.display());
+            context.log.warning(&text);
+        }
+        let seeded = first_boot::seed(context.home, context.dry_run, context.log);
+        let mut pass = Pass {
+            context,
+            template,
+            listens,
+            multiplexed: settings::multiplex(context.home),
+            foreground: container::in_foreground()?,
+            seeded: seeded.clone().unwrap_or(false),
+            given: Given::default(),
+            single: false,
+            room: Room::default(),
+            new: false,
+            gone: false,
+            whole: Ok(()),
+        };
+        pass.keep(&seeded);
+        Ok(pass)
+    }
+
+    /// Clear away what killed runs have left of the profiles that `mine` picks, and entries that keep s6-svscan from
+    /// finishing a scan.
+    fn sweep(&mut self, mine: impl Fn(&Profile) -> bool) -> Result<()> {
+        let &Context { scandir, dry_run, deadline, log, .. } = self.context;
+        if !dry_run {
+            let lock = scandir.lock(deadline)?;
+            self.gone = sweep(scandir, &lock, mine, log)?;
+            heal(scandir, &lock, log)?;
+        }
+        Ok(())
+    }
+
+    /// Log an error that concerns the whole pass, and keep the first one for the result.
+    fn keep<T>(&mut self, done: &Result<T>) {
+        if let Err(error) = done {
+            self.context.log.warning(&error.text);
+            if self.whole.is_ok() {
+                self.whole = Err(error.clone());
+            }
+        }
+    }
+
+    fn give_ports(&mut self, all: &[Profile], profiles: &[Profile], listed: Result<()>) {
+        let (given, saved) = give_ports(self.context, all, profiles, listed);
+        self.given = given;
+        self.keep(&saved);
+    }
+
+    fn one(&mut self, profile: &Profile) -> Line {
+        let mut line = Line::bare(profile.as_str(), Action::Failed);
+        let done = self.context.require_own(profile).and_then(|()| self.look(profile)).and_then(|facts| {
+            line.prior =
+                if self.seeded && profile.is_default() { Prior::Running } else { self.prior(profile, &facts)? };
+            line.prior_exit = facts.prior_exit;
+            let conflict = self.take_port(profile, &mut line);
+            (line.action, line.note) = self.act(profile, &facts, line.prior.starts(), conflict.is_ok())?;
+            conflict
+        });
+        if let Err(error) = done {
+            self.context.log.warning(&error.context(profile).text);
+            line.action = Action::Failed;
+        }
+        line
+    }
+
+    /// The state of this profile before the pass. The state file of another profile is a copy and says nothing, unless
+    /// this profile is that other one under a new name. A state that names nobody counts in the pass over all profiles.
+    /// In a pass for one profile it leaves the slot as it is, because it may be a copy that is still being made.
+    fn prior(&self, profile: &Profile, facts: &Facts) -> Result<Prior> {
+        let prior = facts.state.prior_of(profile, facts.owner.as_deref());
+        match self.given.renamed.get(profile) {
+            Some(Err(error)) => return Err(error.clone()),
+            _ if prior != Prior::Foreign => {}
+            Some(Ok(true)) => return Ok(facts.state.prior()),
+            Some(Ok(false)) => {}
+            None => return Err(Error::new(Kind::System, "unable to tell whether it was renamed".to_string())),
+        }
+        let unnamed = self.single && facts.owner.is_none() && !profile.is_default() && prior.starts();
+        if unnamed && !self.is_marked_up(profile)? { Ok(Prior::Foreign) } else { Ok(prior) }
+    }
+
+    /// Is there a slot that starts its gateway by itself?
+    fn is_marked_up(&self, profile: &Profile) -> Result<bool> {
+        let scandir = self.context.scandir;
+        Ok(scandir.has_slot(profile)? && !Slot::open(scandir, profile)?.is_marked_down()?)
+    }
+
+    /// Make the slot match. `wanted` says whether the intent is to run, `has_port` whether the profile's port allows
+    /// it.
+    fn act(
+        &mut self,
+        profile: &Profile,
+        facts: &Facts,
+        wanted: bool,
+        has_port: bool,
+    ) -> Result<(Action, Option<Note>)> {
+        let &Context { scandir, dry_run, deadline, log, .. } = self.context;
+        let slot = scandir.slot(profile);
+        let stat = if supervise::is_held(&slot)? { programs::svstat(&slot)? } else { None };
+        let foreground = self.foreground.as_ref() == Some(profile);
+        if facts.stale && !foreground && !dry_run && !stat.is_some_and(|s| s.up) {
+            self.remove_stale(profile)?;
+        }
+        let multiplexed = !profile.is_default() && self.multiplexed.clone()?;
+        let up = wanted && !multiplexed && has_port && !foreground;
+        let lock = if dry_run { None } else { Some(scandir.lock(deadline)?) };
+        let plan = self.context.plan(profile, self.template, if up { Mark::Up } else { Mark::Down });
+        let Ensured { change, stale, unseen, old } = publish::ensure(scandir, lock.as_ref(), &plan, &mut self.room)?;
+        drop(lock);
+        self.new |= unseen;
+        if let Some(old) = old {
+            retire::let_go(scandir)?;
+            old.finish(deadline.or_after_ms(publish::OLD_MS), log)?;
+        }
+        let note = if stale {
+            Some(Note::StaleTemplate)
+        } else if foreground {
+            Some(Note::Foreground)
+        } else if stat.is_some_and(|stat| stat.wanted_up != up) {
+            let held = up && Slot::open(scandir, profile)?.held()?.is_some();
+            Some(if held { Note::Held } else { Note::Drifting })
+        } else {
+            (multiplexed && wanted).then_some(Note::Multiplexed)
+        };
+        let action = match change {
+            Change::Published if up => Action::Started,
+            Change::Published => Action::Registered,
+            Change::Updated => Action::Updated,
+            Change::Unchanged => Action::Unchanged,
+        };
+        Ok((action, note))
+    }
+
+    fn look(&self, profile: &Profile) -> Result<Facts> {
+        let &Context { home, dry_run, deadline, log, .. } = self.context;
+        let (dir_shown, shown) = (home.shown(profile, ""), home.shown(profile, state::FILE));
+        let looked = home.within(profile, |dir| {
+            let guard =
+                if dry_run { None } else { Some(Guard::take(dir, &dir_shown, &self.context.patience, deadline, log)?) };
+            let state = State::read(dir).map_err(|e| Error::system("read", &shown, e))?;
+            let owner = state.owner(dir).map_err(|e| Error::system("read", &shown, e))?;
+            Ok(Facts { state, owner, prior_exit: state::prior_exit(dir), stale: stale::any(dir), _guard: guard })
+        })?;
+        // The profile was listed a moment ago, or it was gone or unreadable when its turn came.
+        let facts = looked.ok_or_else(|| Error::new(Kind::System, format!("{dir_shown} is not a profile any more")))?;
+        if let State::Broken(why) = &facts.state {
+            log.warning(&format!("{shown} is {why}: registered down"));
+        }
+        Ok(facts)
+    }
+
+    fn remove_stale(&self, profile: &Profile) -> Result<()> {
+        let home = self.context.home;
+        let shown = home.shown(profile, "");
+        let removed =
+            home.within(profile, |dir| match gateway_lock::look(dir, &home.shown(profile, gateway_lock::FILE))? {
+                Holding::Free => stale::remove(dir, &shown, self.context.log),
+                Holding::Held(_) => Ok(()),
+            });
+        removed.map(drop)
+    }
+
+    /// Put the profile's port into its line.
+    ///
+    /// # Errors
+    /// 111 if another profile pins the same port (E8). Any other error about ports concerns the whole pass: the gateway
+    /// asks for its port again when it starts.
+    fn take_port(&mut self, profile: &Profile, line: &mut Line) -> Result<()> {
+        match self.given.ports.remove(profile) {
+            None => {}
+            Some(Ok(Assignment::Port { port, .. })) => line.port = Some(port),
+            Some(Ok(Assignment::Conflict { port, other })) => {
+                return Err(Error::new(Kind::System, format!("it pins port {port}, and so does {other}")));
+            }
+            Some(Ok(Assignment::Full)) => {
+                let text = format!("{profile}: no port is free in the range: registered without one");
+                self.context.log.warning(&text);
+            }
+            Some(error) => self.keep(&error),
+        }
+        Ok(())
+    }
+
+    /// Have s6-svscan scan, once for the whole pass. Then finish the removal of the hidden directories that `mine`
+    /// picks and whose gateways have ended.
+    fn rescan(&mut self, mine: impl Fn(&Profile) -> bool) {
+        let &Context { scandir, dry_run, deadline, log, .. } = self.context;
+        if dry_run || !self.listens {
+            return;
+        }
+        let left =
+            || if self.gone { tidy::finish(scandir, mine, deadline.or_after_ms(LEFTOVER_MS), log) } else { Ok(()) };
+        let done = publish::rescan(scandir, self.new, self.gone).and_then(|()| left());
+        self.keep(&done);
+    }
+}
+
+/// Wait until every slot of these lines is supervised and usable (`-w`).
+///
+/// # Errors
+/// 102 if no s6-svscan runs, 99 if the deadline passes, 111 if a slot cannot be looked at.
+pub fn wait(context: &Context, lines: &[Line]) -> Result<()> {
+    let &Context { scandir, dry_run, deadline, log, .. } = context;
+    if dry_run {
+        return Ok(());
+    }
+    if scandir.listening()? != Listening::Yes {
+        return Err(scandir.nobody_listens());
+    }
+    for line in lines.iter().filter(|l| !matches!(l.action, Action::Removed | Action::Skipped)) {
+        if let Some(profile) = Profile::from_bytes(line.profile.as_bytes())
+            && scandir.has_slot(&profile)?
+        {
+            publish::await_usable(scandir, &profile, deadline.or_after_ms(HELD_MS), log)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! Starting a gateway.
+
+use crate::ground::error::{Error, Kind, Result};
+use crate::ground::profile::Profile;
+use crate::s6::changes::{Changes, wait_for};
+use crate::s6::orders::{PROMPT_MS, taken};
+use crate::s6::programs::{self, Svstat};
+use crate::s6::publish;
+use crate::s6::slot::Slot;
+use crate::s6::staging::Mark;
+use crate::s6::template::Template;
+use crate::volume::gateway_lock;
+use crate::volume::intent::{self, Intent};
+use crate::volume::last_words;
+use crate::volume::ports;
+use crate::volume::settings;
+use crate::volume::state::State;
+use crate::work::await_watcher;
+use crate::work::container;
+use crate::work::context::Context;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// With `-w`, how long the gateway has to stay up.
+const STEADY: Duration = Duration::from_secs(1);
+
+/// How long to wait for a running `finish`, in milliseconds: s6-supervise's own timeout-finish, and some more.
+const FINISH_MS: u64 = 6000;
+
+/// What a start waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// s6-supervise has taken the order.
+    Ordered,
+    /// The gateway is up, and still up a second later.
+    Up,
+    /// The gateway is ready.
+    Ready,
+}
+
+/// The result of a start's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// Did anything have to change?
+    pub changed: bool,
+    /// The pid of a gateway that was told to end before and still drains. Its readiness does not count.
+    pub draining: Option<i32>,
+}
+
+/// Record the intent, and order the gateway up.
+///
+/// # Errors
+/// 100 if there is no such profile, or if another profile pins the same port and runs or is wanted. 102 if the slot
+/// belongs to another home, if the gateway of `default` serves the profile, or if there is no slot and the caller may
+/// not make one. 111 if the intent cannot be recorded, or s6 does not obey. 99 if the order does not show in time.
+pub fn order(site: &Context, profile: &Profile) -> Result<Ordered> {
+    site.home.require(profile)?;
+    site.require_own(profile)?;
+    container::refuse_foreground(profile)?;
+    if !profile.is_default() && settings::multiplex(site.home)? {
+        // Two gateways would serve one profile (I2).
+        let text = format!("{profile} is served by the gateway of default (multiplex_profiles): start that one");
+        return Err(Error::new(Kind::WrongState, text));
+    }
+    let slot = site.scandir.slot(profile);
+    if !site.scandir.has_slot(profile)? && site.scandir.is_sealed()? {
+        await_watcher::await_slot(site.scandir, profile, site.deadline)?;
+        // The watcher may work for another home.
+        site.require_own(profile)?;
+    }
+    if !site.scandir.has_slot(profile)? {
+        mint(site, profile)?;
+        return Ok(Ordered { changed: true, draining: None });
+    }
+    site.require_usable(profile, &slot)?;
+    let _guard = site.guard(profile)?;
+    let before = site.svstat(&slot)?;
+    let draining = if before.wanted_up { None } else { before.pid };
+    let is_up = before.up && before.wanted_up && before.normally_up;
+    let changed = !is_up || intent::read(site.home, profile)? != Some(Intent::Running);
+    // If the start of a profile is refused, the profile must not be left wanted. Otherwise both profiles would claim
+    // the port at the next boot.
+    if !is_up {
+        ports::require_no_conflict(site.home, profile, site.log)?;
+    }
+    site.record(profile, Intent::Running)?;
+    if changed && !site.dry_run {
+        up(site, profile, &slot)?;
+        site.repair(profile, Intent::Running)?;
+    }
+    Ok(Ordered { changed, draining })
+}
+
+/// Publish a slot, up, for an existing profile that has none (B3).
+fn mint(site: &Context, profile: &Profile) -> Result<()> {
+    site.scandir.require_publishable()?;
+    let template = Template::load(None)?;
+    let _guard = site.guard(profile)?;
+    ports::require_no_conflict(site.home, profile, site.log)?;
+    site.record(profile, Intent::Running)?;
+    ports::allocate(site.home, profile, site.dry_run, site.deadline, site.log)?;
+    let plan = site.plan(profile, &template, Mark::Up);
+    let deadline = site.deadline.or_after_ms(PROMPT_MS);
+    publish::register(site.scandir, &plan, |owner| site.home.has(owner) == Ok(true), site.dry_run, deadline, site.log)?;
+    site.repair(profile, Intent::Running)
+}
+
+/// Clear a hold, call `s6-svc -U`, and check that s6-supervise wants the gateway up. The caller holds the intent lock.
+///
+/// # Errors
+/// 99 if the order does not show in time, 111 if s6 does not obey, or the gateway is held again at once.
+pub fn up(site: &Context, profile: &Profile, slot: &Path) -> Result<()> {
+    let opened = Slot::open(site.scandir, profile)?;
+    // s6-supervise forgets an order that comes while `finish` runs, if that `finish` exits 125.
+    wait_for(slot, site.deadline.or_after_ms(FINISH_MS), "finish to end", |s| s.up || s.finished)?;
+    let held = opened.held()?;
+    programs::svdt_clear(slot);
+    programs::svc("-U", slot)?;
+    // A gateway that dies at once may be held again before we look. This answers the order as well.
+    let again = |s: &Svstat| {
+        let is_down = !s.up && !s.wanted_up && s.finished;
+        is_down && opened.held().is_ok_and(|now| now.is_some() && now != held)
+    };
+    let stat = taken(slot, "want it up", site.deadline, |s| s.wanted_up && s.normally_up || again(s))?;
+    if again(&stat) { Err(dead(site, profile, "was held at once")) } else { Ok(()) }
+}
+
+/// Wait for `until`, in a process other than `draining`.
+///
+/// # Errors
+/// 99 if the deadline passes, 111 if the gateway dies for good or a deferred signal came. Each error names the
+/// gateway's log and quotes its last line.
+pub fn wait(site: &Context, profile: &Profile, until: Until, draining: Option<i32>) -> Result<()> {
+    let slot = site.scandir.slot(profile);
+    if until == Until::Ordered || site.dry_run {
+        return Ok(());
+    }
+    let opened = Slot::open(site.scandir, profile)?;
+    let changes = Changes::watch([slot.as_path()]);
+    let mut steady: Option<(i32, Instant)> = None;
+    let what = if until == Until::Ready { "readiness" } else { "it to stay up" };
+    loop {
+        let stat = site.svstat(&slot)?;
+        let drains = stat.pid.is_some() && (stat.pid == draining || says_draining(site, profile, stat.pid)?);
+        if !stat.up && stat.finished && !stat.wanted_up {
+            let why = if opened.held()?.is_some() { "is held" } else { "was stopped meanwhile" };
+            return Err(dead(site, profile, why));
+        }
+        steady = match (stat.up, stat.pid, steady) {
+            (true, Some(pid), Some((old, since))) if pid == old => Some((old, since)),
+            (true, Some(pid), _) if !drains => Some((pid, Instant::now())),
+            _ => None,
+        };
+        let up_for = steady.map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        match until {
+            Until::Ready if stat.is_ready() && !drains => break,
+            Until::Up if up_for >= STEADY => break,
+            _ => {}
+        }
+        let nap = if until == Until::Up && steady.is_some() { STEADY.saturating_sub(up_for) } else { STEADY };
+        let patience = site.deadline.patience(nap.max(Duration::from_millis(1)), format_args!("{profile}: {what}"));
+        changes.sleep(patience.map_err(|error| {
+            let why = obstacle(site, profile, &stat, drains).unwrap_or_default();
+            Error::new(error.kind, format!("{}{why}; {}", error.text, last_words::hint(site.home, profile)))
+        })?)?;
+    }
+    let _guard = site.guard(profile)?;
+    // Another command may have stopped the gateway while we waited: then the slot has a `down` file. If only the intent
+    // says stopped, Hermes Agent has overwritten ours with an old one (A14).
+    if site.svstat(&slot)?.normally_up { site.repair(profile, Intent::Running) } else { Ok(()) }
+}
+
+/// Does the state file say that this process drains? Then the process will end, whatever s6 wants.
+fn says_draining(site: &Context, profile: &Profile, pid: Option<i32>) -> Result<bool> {
+    let state = State::of_profile(site.home, profile)?;
+    let its_own = state.number("pid") == pid.and_then(|pid| u64::try_from(pid).ok());
+    Ok(its_own && state.string("gateway_state").as_deref() == Some("draining"))
+}
+
+/// Why the start waits, if the cause is not the gateway itself.
+fn obstacle(site: &Context, profile: &Profile, stat: &Svstat, drains: bool) -> Option<String> {
+    if drains {
+        return Some("; its last gateway still drains".to_string());
+    }
+    let lock = gateway_lock::holder(site.home, profile).ok()?;
+    lock.is_held_beside(stat.pid).then(|| format!("; it waits for {lock}"))
+}
+
+fn dead(site: &Context, profile: &Profile, why: &str) -> Error {
+    Error::new(Kind::System, format!("unable to start {profile}: it {why}; {}", last_words::hint(site.home, profile)))
+}

@@ -1,0 +1,275 @@
+//! Faults in the scandir.
+
+use super::{injected, running, under_fault};
+use crate::support::{Ran, Tree, kill, needs_root, wait_until};
+use rustix::process::Signal;
+use std::fs;
+use std::path::PathBuf;
+
+const NONE: Vec<String> = Vec::new();
+
+/// How many supervisors run in hidden directories?
+fn hidden_supervisors(tree: &Tree) -> usize {
+    let hidden = |dir: &PathBuf| dir.to_string_lossy().contains("/.gateway-");
+    tree.processes().iter().filter(|p| p.comm == "s6-supervise" && hidden(&p.cwd)).count()
+}
+
+#[test]
+fn what_a_killed_pass_has_hidden_is_gone_after_the_next() {
+    needs_root();
+    // The first pass is killed before s6-svscan is told of the hidden slot, and the second one before it deletes the
+    // first file of the slot.
+    for fault in ["renameat:delay_exit=20000000", "unlinkat:signal=KILL:when=1"] {
+        let tree = running("dead", "");
+        tree.profile("coder").intent("running");
+        tree.tool("hermes-reconcile-all").arg("-w").run();
+        let coder = tree.wait_up("coder");
+        tree.delete_profile("dead");
+        // The record of ports is also replaced by a rename, and that rename is not to be delayed.
+        let path = if fault.starts_with("renameat") { "gateway-dead" } else { "" };
+        let run = under_fault(&tree, path, fault, "hermes-reconcile-all").start();
+        if fault.starts_with("renameat") {
+            wait_until("the slot to be hidden", || !tree.leftovers().is_empty());
+            let tool = |p: &&crate::support::Process| p.comm == "hermes-reconcil";
+            kill(tree.processes().iter().find(tool).expect("the tool").pid, Signal::KILL);
+        }
+        let ran = run.wait();
+        assert_eq!((ran.code, tree.leftovers().len()), (137, 1), "{fault}: {ran}");
+        let ran = tree.tool("hermes-reconcile-all").run();
+        assert_eq!((ran.code, tree.slots()), (0, vec!["coder".to_string(), "default".to_string()]), "{ran}");
+        assert_eq!((tree.leftovers(), hidden_supervisors(&tree)), (NONE, 0), "{fault}: {ran}");
+        assert_eq!(tree.gateway("coder"), Some(coder));
+        assert!(!tree.profile("default").read("gateway_ports.json").contains("dead"));
+    }
+}
+
+/// The names with a leading dot in a slot's directory, and the slot's variables.
+fn env(tree: &Tree) -> (Vec<String>, Vec<(String, String)>) {
+    let names = |dir: PathBuf| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let slot = tree.slot("coder");
+    let hidden = names(slot.clone()).into_iter().filter(|name| name.starts_with('.')).collect();
+    let value = |name: String| {
+        let text = fs::read_to_string(slot.join("env").join(&name)).unwrap_or_default();
+        (name, text.trim_end().to_string())
+    };
+    (hidden, names(slot.join("env")).into_iter().map(value).collect())
+}
+
+fn variables(all: &[(&str, &str)]) -> Vec<(String, String)> {
+    all.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+fn register(tree: &Tree, args: &[&str]) -> Ran {
+    tree.tool("hermes-svc-register").args(args).arg("coder").run()
+}
+
+#[test]
+fn variables_of_a_killed_register_do_not_stay_in_a_live_slot() {
+    needs_root();
+    let tree = Tree::up();
+    tree.profile("coder");
+    register(&tree, &["-e", "A=old", "-e", "B=2"]).is(0, "profile=coder action=registered port=*\n", "");
+    let old = variables(&[("A", "old"), ("B", "2")]);
+    let new = variables(&[("A", "new"), ("C", "3")]);
+    let (mut killed, mut reached) = (0, 0);
+    for (call, most) in [("mkdirat", 2), ("renameat2", 1), ("renameat", 2), ("unlinkat", 5), ("fsync", 3)] {
+        for n in 1..=most {
+            let fault = format!("{call}:signal=KILL:when={n}");
+            let strace = under_fault(&tree, "", &fault, "hermes-svc-register");
+            let ran = strace.args(["-e", "A=new", "-e", "C=3", "coder"]).run();
+            killed += usize::from(ran.code == 137);
+            let (hidden, values) = env(&tree);
+            reached += usize::from(ran.code == 137 && !hidden.is_empty());
+            assert!(values == old || values == new, "{fault}: {values:?}");
+            // The next registration, with or without variables, succeeds and leaves no temporary name.
+            let again: &[&str] = if n % 2 == 1 { &["-e", "A=new", "-e", "C=3"] } else { &[] };
+            let ran = register(&tree, again);
+            assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{fault}: {ran}");
+            let (hidden, values) = env(&tree);
+            assert_eq!(hidden, NONE, "{fault}");
+            if !again.is_empty() {
+                assert_eq!(values, new, "{fault}");
+            }
+            tree.tool("hermes-svc-unregister").arg("coder").run();
+            register(&tree, &["-e", "A=old", "-e", "B=2"]);
+        }
+    }
+    assert!(killed > 1 && reached > 0, "{killed} killed, {reached} in the middle");
+}
+
+#[test]
+fn a_slot_that_takes_another_shape_keeps_its_variables_whatever_fails() {
+    needs_root();
+    let tree = Tree::up();
+    tree.profile("coder");
+    let (with, without) = (tree.template(), tree.template().with_file_name("template2"));
+    tree.tool("cp").arg("-a").arg(&with).arg(&without).run().is(0, "", "");
+    fs::remove_dir_all(without.join("log")).expect("log");
+    let template = |path: &PathBuf| path.display().to_string();
+    register(&tree, &["-T", &template(&without), "-e", "A=kept"]).is(0, "profile=coder action=registered port=*\n", "");
+    let kept = variables(&[("A", "kept")]);
+    let (mut from, mut to) = (without, with);
+    let mut reached = 0;
+    for call in ["mkdirat", "symlinkat", "renameat2", "renameat", "mknodat", "fchownat", "fsync"] {
+        for (n, how) in [
+            (1, "error=EIO"),
+            (2, "error=ENOMEM"),
+            (3, "error=EIO"),
+            (5, "error=ENOMEM"),
+            (1, "signal=KILL"),
+            (4, "signal=KILL"),
+        ] {
+            let fault = format!("{call}:{how}:when={n}");
+            let strace = under_fault(&tree, "", &fault, "hermes-svc-register");
+            let ran = strace.args(["-T", &template(&to), "coder"]).run();
+            if !injected(&tree) && ran.code != 137 {
+                // The tool does not make so many calls of this name.
+                assert_eq!(ran.code, 0, "{fault}: {ran}");
+            } else {
+                reached += 1;
+            }
+            assert_eq!(env(&tree).1, kept, "{fault}: {ran}");
+            let ran = register(&tree, &["-T", &template(&to)]);
+            assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{fault}: {ran}");
+            assert_eq!(env(&tree), (NONE, kept.clone()), "{fault}");
+            assert_eq!((tree.slots(), tree.leftovers()), (vec!["coder".to_string()], NONE), "{fault}");
+            assert_eq!(tree.slot("coder").join("log").exists(), to.join("log").exists(), "{fault}");
+            std::mem::swap(&mut from, &mut to);
+        }
+    }
+    assert!(reached > 8, "only {reached} calls failed");
+}
+
+#[test]
+fn a_template_that_cannot_be_looked_at_just_now_is_no_reason_never_to_try_again() {
+    needs_root();
+    let tree = Tree::up();
+    tree.profile("coder");
+    let path = tree.template().display().to_string();
+    for (path, fault) in [
+        ("template", "openat:error=EMFILE:when=1"),
+        ("template", "openat:error=EIO:when=1"),
+        (path.as_str(), "fstat:error=EIO:when=1"),
+        (path.as_str(), "getdents64:error=EIO:when=1"),
+    ] {
+        let ran = under_fault(&tree, path, fault, "hermes-svc-register").arg("coder").run();
+        super::is_system_error(&tree, "hermes-svc-register", ran);
+        assert_eq!((tree.slots(), tree.leftovers()), (NONE, NONE), "{fault}");
+    }
+    register(&tree, &[]).is(0, "profile=coder action=registered port=9530\n", "");
+}
+
+#[test]
+fn a_directory_named_env_in_the_template_is_part_of_the_slot_below_its_top() {
+    let tree = Tree::up();
+    tree.profile("coder");
+    for name in ["data/env", "data/event", "data/supervise", "log/data"] {
+        fs::create_dir_all(tree.template().join(name)).expect("mkdir");
+        fs::write(tree.template().join(name).join("down"), "x\n").expect("file");
+    }
+    register(&tree, &[]).is(0, "profile=coder action=registered port=9530\n", "");
+    for name in ["data/env/down", "data/event/down", "data/supervise/down", "log/data/down"] {
+        assert_eq!(fs::read_link(tree.slot("coder").join(name)).ok(), Some(tree.template().join(name)), "{name}");
+    }
+}
+
+#[test]
+fn a_slot_that_nobody_holds_yet_stays_marked_up() {
+    let tree = Tree::up();
+    tree.profile("coder").intent("running");
+    kill(tree.svscan_pid(), Signal::STOP);
+    let all = tree.tool("hermes-reconcile-all").run();
+    let down = || tree.slot("coder").join("down").exists();
+    assert!(all.stdout.contains("profile=coder prior_state=running action=started") && !down(), "{all}");
+    let one = tree.tool("hermes-reconcile-one").args(["-t", "2500", "coder"]).run();
+    let (there, is_down) = (tree.slots().contains(&"coder".to_string()), down());
+    kill(tree.svscan_pid(), Signal::CONT);
+    assert_eq!((one.code, there, is_down), (99, true, false), "{one}");
+    tree.wait_up("coder");
+    assert_eq!(tree.leftovers(), NONE);
+}
+
+/// The watcher and `hermes profile delete` retire a slot at the same time.
+#[test]
+fn two_that_retire_one_slot_at_once_both_succeed() {
+    let tree = Tree::up();
+    tree.profile("coder").stand_in("drain_ms=50\n");
+    for round in 0..10 {
+        register(&tree, &["-u"]).is(0, "profile=coder action=registered port=9530\n", "");
+        tree.wait_up("coder");
+        let runs = [0, 1].map(|_| tree.tool("hermes-svc-unregister").arg("coder").start());
+        let ran = runs.map(crate::support::Running::wait);
+        for ran in &ran {
+            assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "round {round}: {ran}");
+        }
+        assert!(ran.iter().any(|ran| ran.stdout == "profile=coder action=unregistered\n"), "{}{}", ran[0], ran[1]);
+        assert_eq!((tree.slots(), tree.leftovers()), (NONE, NONE), "round {round}");
+        fs::remove_file(tree.profile("coder").dir.join("stand-in.starts")).expect("starts");
+    }
+}
+
+/// s6-svlink makes such links.
+#[test]
+fn a_link_in_the_place_of_a_slot_is_no_slot_and_is_named() {
+    let tree = Tree::up();
+    let coder = tree.profile("coder").intent("stopped");
+    let elsewhere = tree.root().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("mkdir");
+    crate::support::executable(&elsewhere.join("run"), "#!/bin/sh\nexec sleep 1000\n");
+    fs::write(elsewhere.join("down"), "").expect("down");
+    std::os::unix::fs::symlink(&elsewhere, tree.slot("coder")).expect("link");
+    tree.tool("s6-svscanctl").arg("-a").arg(tree.scandir()).run().is(0, "", "");
+    let state = coder.read("gateway_state.json");
+    tree.tool("hermes-svc-list").run().is(0, "", "");
+    let ran = tree.tool("hermes-reconcile-all").run();
+    assert!(ran.code == 111 && ran.stderr.contains("gateway-coder"), "{ran}");
+    for tool in ["hermes-svc-register", "hermes-svc-start"] {
+        let ran = tree.tool(tool).arg("coder").run();
+        assert!(ran.code != 0 && ran.stdout.is_empty() && ran.stderr.lines().count() == 1, "{ran}");
+        assert!(ran.stderr.contains("gateway-coder"), "what is in the way is named: {ran}");
+        assert_eq!(fs::read_link(tree.slot("coder")).ok(), Some(elsewhere.clone()), "{ran}");
+        assert!(elsewhere.join("run").exists() && elsewhere.join("down").exists(), "{ran}");
+        assert_eq!(tree.leftovers(), NONE, "{ran}");
+        assert_eq!(coder.read("gateway_state.json"), state, "{ran}");
+    }
+}
+
+/// If a wait fails, that is no time-out. So the tool does not go on to harder orders.
+#[test]
+fn a_wait_that_fails_is_neither_a_time_out_nor_done() {
+    needs_root();
+    let tree = Tree::up();
+    tree.profile("coder").stand_in("drain_ms=300\n");
+    let mut failed = 0;
+    for n in 1..=6 {
+        let fault = format!("ppoll:error=ENOMEM:when={n}");
+        for (tool, done) in [("hermes-svc-register", "registered"), ("hermes-svc-unregister", "unregistered")] {
+            let ran = under_fault(&tree, "", &fault, tool).arg("coder").run();
+            failed += usize::from(injected(&tree) && ran.code != 0);
+            if ran.code == 0 {
+                // If a wait failed and the exit code is 0, the work is done.
+                ran.is(0, &format!("profile=coder action={done}*\n"), "");
+                let supervised = tree.supervisor(&tree.slot("coder")).is_some();
+                assert_eq!((supervised, tree.leftovers()), (done == "registered", NONE), "{fault}");
+            } else {
+                // On a busy machine, the slot that register takes away again may be drained late. That adds a warning.
+                let fatal: Vec<_> = ran.stderr.lines().filter(|line| !line.contains(": warning: ")).collect();
+                assert!(matches!(fatal[..], [line] if !line.contains("timed out")), "{fault}: {ran}");
+                assert_eq!((ran.code, ran.stdout.as_str()), (111, ""), "{fault}: {ran}");
+            }
+            let ran = tree.tool(tool).arg("coder").run();
+            assert_eq!((ran.code, ran.stderr.as_str(), tree.leftovers()), (0, "", NONE), "{fault}: {ran}");
+            if done == "registered" {
+                tree.tool("hermes-svc-start").arg("coder").run();
+                wait_until("the gateway", || tree.gateway("coder").is_some());
+            }
+        }
+        assert_eq!(tree.slots(), NONE, "{fault}");
+    }
+    assert!(failed >= 6, "only {failed} waits failed");
+}
