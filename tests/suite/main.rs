@@ -85,3 +85,6 @@ mod sandboxes;
 
 /// The documents, compared with the tree.
 mod documents;
+
+/// hermes-svc-logs.
+mod logs;
