@@ -120,7 +120,7 @@ fn default_can_always_be_registered() {
     let tree = Tree::up();
     tree.tool("hermes-svc-register").arg("default").run().is(0, "profile=default action=registered port=9495\n", "");
     tree.tool("hermes-svc-start").args(["-w", "default"]).run().is(0, "profile=default action=started\n", "");
-    assert_eq!(tree.profile("default").read("stand-in.args"), "gateway run --replace\n");
+    assert_eq!(tree.profile("default").read("stand-in.args"), "-p default gateway run --replace\n");
 }
 
 #[test]
