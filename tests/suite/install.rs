@@ -68,7 +68,7 @@ fn a_staged_installation_is_whole_and_can_be_taken_away() {
     );
     assert_eq!(fs::read_link(tree.slot("coder").join("run")).expect("run"), usr.join("lib/hermes-s6/gateway/run"));
     make(&tree, "uninstall", Path::new("/usr"), &stage);
-    assert_eq!(files(&stage), [PathBuf::new(); 0]);
+    assert_eq!(files(&stage), Vec::<PathBuf>::new());
 }
 
 /// An executable that was copied by itself has no template beside it.
