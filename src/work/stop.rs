@@ -4,7 +4,7 @@ use crate::ground::error::{Error, Result};
 use crate::ground::process;
 use crate::ground::profile::Profile;
 use crate::s6::changes::Changes;
-use crate::s6::orders::{Told, taken};
+use crate::s6::orders::{Told, give, taken};
 use crate::s6::programs;
 use crate::volume::intent::{self, Intent};
 use crate::volume::planned_stop;
@@ -49,7 +49,7 @@ pub fn order(site: &Context, profile: &Profile, keep_intent: bool) -> Result<boo
         keep_what_nobody_recorded(site, profile);
     }
     if changed {
-        programs::svc(if keep_intent { "-d" } else { "-D" }, &slot)?;
+        give(if keep_intent { "-d" } else { "-D" }, &slot, site.deadline)?;
         taken(&slot, "want it down", site.deadline, |s| !s.wanted_up && (keep_intent || !s.normally_up))?;
         if !keep_intent {
             site.repair(profile, Intent::Stopped)?;

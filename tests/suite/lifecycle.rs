@@ -469,10 +469,11 @@ fn the_intent_is_on_disk_before_s6_is_told() {
     ] {
         let running = tree.tool(tool).arg(name).start();
         wait_until(want, || desired(&tree, name).as_deref() == Some(want));
-        wait_until("the tool to run s6-svc", || {
-            tree.processes().iter().any(|p| p.ppid == running.pid && p.comm == "s6-svc")
+        // The tool gives the order twice.
+        wait_until("the tool to end", || {
+            tree.processes().iter().filter(|p| p.comm == "s6-svc").for_each(|p| kill(p.pid, Signal::KILL));
+            !running.is_running()
         });
-        tree.processes().iter().filter(|p| p.comm == "s6-svc").for_each(|p| kill(p.pid, Signal::KILL));
         running.wait().fails(111, &format!("unable to s6-svc *gateway-{name}*"));
     }
 }
