@@ -83,6 +83,9 @@ mod sealed;
 /// Kernels and sandboxes that lack system calls.
 mod sandboxes;
 
+/// `make install`.
+mod install;
+
 /// The documents, compared with the tree.
 mod documents;
 
