@@ -93,7 +93,7 @@ fn of_alternatives_only_one_may_be_given() {
             }
         }
     }
-    assert_eq!(seen, 7);
+    assert_eq!(seen, 8);
 }
 
 #[test]
