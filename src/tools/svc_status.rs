@@ -78,13 +78,14 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
             }
         };
     }
+    if check {
+        let checked = health(&home, &scandir, &named, &log, |error| failures.add(args, error))?;
+        return Ok(failures.exit().max(checked));
+    }
     let all = look(&home, &scandir, &named, why, &log, |error| failures.add(args, error))?;
     if quiet {
         let up = |s: &Status| matches!(s.doing, Doing::Up | Doing::Foreground) && !s.is_no_answer();
         return Ok(failures.exit().max(if all.iter().all(up) { Exit::Done } else { Exit::No }));
-    }
-    if check {
-        return Ok(failures.exit().max(checked(&all, &log)));
     }
     // The rows of these profiles are printed all the same, with a note.
     all.iter().filter_map(|status| status.unread.as_ref()).for_each(|error| failures.add(args, error));
@@ -102,6 +103,9 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
     }
     Ok(failures.exit().max(if manager.is_s6 { Exit::Done } else { Exit::WrongState }))
 }
+
+/// How many gateways a health check names. The account can make as many profiles as the volume has room for.
+const MOST_NAMED: usize = 10;
 
 /// The statuses of the named profiles, or of all that are known. A named profile that has no slot is a failure. If it
 /// exists on the volume, its status is printed all the same.
@@ -138,17 +142,42 @@ fn look(
     Ok(all)
 }
 
-fn checked(all: &[Status], log: &Stderr) -> Exit {
-    let mut exit = Exit::Done;
-    for status in all.iter().filter(|s| !s.is_healthy()) {
-        log.warning(&format!(
-            "{} shall run and is {}: hermes-svc-status -x {0}",
-            status.profile,
-            status.doing.as_str()
-        ));
-        exit = Exit::No;
+/// Warn of each of the named profiles, or of all that are known, whose gateway is not as its intent says.
+fn health(
+    home: &Home,
+    scandir: &Scandir,
+    named: &[Profile],
+    log: &Stderr,
+    mut failed: impl FnMut(&Error),
+) -> Result<Exit> {
+    let view = View::of(home, scandir).without_ports();
+    let known = if named.is_empty() { status::known(home, scandir, log)? } else { named.to_vec() };
+    let mut unhealthy = 0;
+    for profile in known {
+        if !named.is_empty()
+            && let Err(error) = scandir.require_slot(&profile)
+        {
+            failed(&error);
+            continue;
+        }
+        match status::check::unhealthy(&view, &profile) {
+            Ok(None) => {}
+            // If all profiles are checked, a slot of a profile that only another home has is no failure.
+            Ok(Some(status)) if named.is_empty() && status.is_others() && home.has(&profile) == Ok(false) => {}
+            Ok(Some(Status { profile, doing, .. })) => {
+                unhealthy += 1;
+                if unhealthy <= MOST_NAMED {
+                    let doing = doing.as_str();
+                    log.warning(&format!("{profile} shall run and is {doing}: hermes-svc-status -x {profile}"));
+                }
+            }
+            Err(error) => failed(&error),
+        }
     }
-    exit
+    if unhealthy > MOST_NAMED {
+        log.warning(&format!("{} more shall run and do not", unhealthy - MOST_NAMED));
+    }
+    Ok(if unhealthy == 0 { Exit::Done } else { Exit::No })
 }
 
 /// Print a record for each profile whose status changed, until a signal ends the process.

@@ -94,7 +94,7 @@ fn of_alternatives_only_one_may_be_given() {
             }
         }
     }
-    assert_eq!(seen, 7);
+    assert_eq!(seen, 8);
 }
 
 #[test]

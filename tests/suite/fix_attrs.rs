@@ -218,12 +218,12 @@ fn bad_input_has_one_line_and_its_exit_code() {
         (
             ["-n", "operand"],
             100,
-            "usage: hermes-fix-attrs [ -H home ] [ -v ] [ -n ] [ -j ] [ -o uid ] [ -t ms ]".to_string(),
+            "usage: hermes-fix-attrs [ -H home ] [ -v ] [ -n ] [ -j ] [ -d levels | -o uid ] [ -t ms ]".to_string(),
         ),
         (
             ["-n", "-x"],
             100,
-            "usage: hermes-fix-attrs [ -H home ] [ -v ] [ -n ] [ -j ] [ -o uid ] [ -t ms ]".to_string(),
+            "usage: hermes-fix-attrs [ -H home ] [ -v ] [ -n ] [ -j ] [ -d levels | -o uid ] [ -t ms ]".to_string(),
         ),
     ] {
         let (ended, stdout, stderr) = run(volume.tool(TOOL).args(arguments));

@@ -21,6 +21,7 @@ use crate::work::note::Note;
 use crate::work::whose::{self, Whose};
 use port::Port;
 
+pub mod check;
 pub mod explain;
 pub mod held;
 pub mod port;
@@ -173,7 +174,8 @@ pub struct View<'a> {
     scandir: &'a Scandir,
     template: Result<Template>,
     multiplexed: Result<bool>,
-    ports: Result<Known>,
+    /// `None` if no ports are to be shown.
+    ports: Option<Result<Known>>,
     /// The profile whose gateway is the container's own command.
     foreground: Result<Option<Profile>>,
     /// Why this container owns no gateways, if so.
@@ -189,10 +191,15 @@ impl<'a> View<'a> {
             scandir,
             template: Template::load(None),
             multiplexed,
-            ports: Known::read(home),
+            ports: Some(Known::read(home)),
             foreground: container::in_foreground(),
             disowned: container::why_not(),
         }
+    }
+
+    /// The same view, in which no profile has a port.
+    pub fn without_ports(self) -> View<'a> {
+        View { ports: None, ..self }
     }
 }
 
@@ -282,11 +289,12 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     // If the ports cannot be read, perhaps because the account holds a lease on the file, s6's answer is shown all the
     // same.
     let port = match &view.ports {
+        None => Ok(Port::None),
         _ if !exists => Ok(Port::None),
-        Err(error) => Err(error.clone()),
+        Some(Err(error)) => Err(error.clone()),
         // The pid of an orphan comes from a file that the account can write, so its port is not known.
         _ if notes.iter().any(|note| matches!(note, Note::Orphan(_))) => Ok(Port::Unclear),
-        Ok(known) => match pid {
+        Some(Ok(known)) => match pid {
             Some(pid) if !is_before_exec(pid)? => port::of_process(home, profile, known, pid),
             _ => port::of_settings(home, profile, known, &path),
         },
@@ -318,12 +326,9 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
 /// 111 if the scandir or the profiles cannot be listed.
 pub fn known(home: &Home, scandir: &Scandir, log: &dyn Log) -> Result<Vec<Profile>> {
     let mut known = scandir.slots()?;
-    for profile in home.profiles(log)? {
-        if !known.contains(&profile) {
-            known.push(profile);
-        }
-    }
+    known.extend(home.profiles(log)?);
     known.sort_by(Profile::default_first);
+    known.dedup();
     Ok(known)
 }
 
