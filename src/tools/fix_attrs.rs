@@ -24,7 +24,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let mut former = None;
     args.no_operands(|_, value| {
         let uid = value.to_str().and_then(|uid| uid.parse().ok()).filter(|uid| !matches!(*uid, 0 | u32::MAX));
-        former = Some(uid.ok_or(Ending::Usage)?);
+        former = Some(uid.ok_or_else(|| cli::wrong("not a uid other than root's", &value))?);
         Ok(())
     })?;
     let (dry_run, ms) = (args.dry_run(), args.ms(60_000));

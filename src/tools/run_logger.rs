@@ -32,7 +32,9 @@ pub static TOOL: Tool = Tool {
 };
 
 fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
-    let Some(Item::Operand(name)) = args.item()? else { return Err(Ending::Usage) };
+    let Some(Item::Operand(name)) = args.item()? else {
+        return Err(Ending::Wrong(cli::NO_PROFILE.to_string()));
+    };
     let prog = args.rest()?;
     let log = args.log();
     let profile = Profile::parse(&name)?;

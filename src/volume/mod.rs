@@ -9,6 +9,7 @@ pub mod intent;
 pub mod last_words;
 pub mod planned_stop;
 pub mod ports;
+pub mod root_left;
 pub mod settings;
 pub mod stale;
 pub mod state;
