@@ -60,7 +60,7 @@ fn add_to_state(tree: &Tree, key: &str, value: Value) {
     tree.profile("coder").state(state.to_string());
 }
 
-/// Rows F2, F14 of docs/failures.md.
+/// Row F2 of docs/failures.md.
 #[test]
 fn a_gateway_that_prints_its_error_and_exits_is_quoted_by_start_and_by_explain() {
     let tree = Tree::up();
