@@ -3,7 +3,9 @@
 use crate::ground::profile::Profile;
 use crate::ground::roots_links;
 use crate::volume::home::Home;
+use crate::volume::log_line;
 use crate::volume::writable;
+use jiff::tz::TimeZone;
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -99,16 +101,9 @@ fn own_lines(tail: &Tail, started: Option<u64>) -> Vec<String> {
     own[own.len().saturating_sub(LINES)..].iter().map(|line| shortened(line)).collect()
 }
 
-/// The line without the time that s6-log puts in front: a local time, or a TAI64N label.
+/// The line without the time in front.
 fn without_time(line: &str) -> &str {
-    let local = |time: &str| time.len() == 29 && time.starts_with(|c: char| c.is_ascii_digit());
-    match line.split_once("  ").filter(|(time, _)| local(time)) {
-        Some((_, rest)) => rest.trim_end(),
-        None => match line.split_once(' ') {
-            Some((label, rest)) if label.len() == 25 && label.starts_with("@4") => rest.trim_end(),
-            _ => line.trim_end(),
-        },
-    }
+    log_line::split(line, &TimeZone::UTC).1.trim_end()
 }
 
 /// The time in the line with which the slot's `run` begins: `run: coder starts, 1795774815`.
