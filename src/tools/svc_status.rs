@@ -89,6 +89,12 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
         let text = format!("no s6-svscan is running on {}", scandir.path.display());
         return Err(Error::new(Kind::WrongState, text).into());
     }
+    if check || ready {
+        let serves = |status: &Status| status.serves(grace.unwrap_or_default());
+        let is_well = if ready { &serves as &dyn Fn(&Status) -> bool } else { &Status::is_healthy };
+        let checked = health(&home, &scandir, &named, is_well, &log, |error| failures.add(args, error))?;
+        return Ok(failures.exit().max(checked));
+    }
     let all = if nobody { Vec::new() } else { look(&home, &scandir, &named, &log, |error| failures.add(args, error))? };
     // A table without a row would only hide that every name was wrong.
     let is_empty = all.is_empty() && !named.is_empty() && !nobody;
@@ -104,13 +110,6 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
     if quiet {
         let up = |s: &Status| matches!(s.doing, Doing::Up | Doing::Foreground) && !s.is_no_answer();
         return Ok(failures.exit().max(if all.iter().all(up) { Exit::Done } else { Exit::No }));
-    }
-    if check {
-        return Ok(failures.exit().max(checked(&all, Status::is_healthy, &log)));
-    }
-    if ready {
-        let serves = |status: &Status| status.serves(grace.unwrap_or_default());
-        return Ok(failures.exit().max(checked(&all, serves, &log)));
     }
     // The rows of these profiles are printed all the same, with a note.
     all.iter().filter_map(|status| status.unread.as_ref()).for_each(|error| failures.add(args, error));
@@ -132,6 +131,9 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
     }
     Ok(failures.exit().max(if manager.is_s6 { Exit::Done } else { Exit::WrongState }))
 }
+
+/// How many gateways a health check names. The account can make as many profiles as the volume has room for.
+const MOST_NAMED: usize = 10;
 
 /// The statuses of the named profiles, or of all that are known. A named profile that does not exist is a failure, and
 /// so is one that has no slot; the status of the latter is printed all the same.
@@ -168,18 +170,46 @@ fn look(
     Ok(all)
 }
 
-fn checked(all: &[Status], is_well: impl Fn(&Status) -> bool, log: &Stderr) -> Exit {
-    let mut exit = Exit::Done;
-    for status in all.iter().filter(|s| !is_well(s)) {
-        let unready = if status.doing == Doing::Up { ", and not ready" } else { "" };
-        log.warning(&format!(
-            "{} shall run and is {}{unready}: hermes-svc-status -x {0}",
-            status.profile,
-            status.doing.as_str()
-        ));
-        exit = Exit::No;
+/// Warn of each of the named profiles, or of all that are known, whose gateway is not well.
+fn health(
+    home: &Home,
+    scandir: &Scandir,
+    named: &[Profile],
+    is_well: &dyn Fn(&Status) -> bool,
+    log: &Stderr,
+    mut failed: impl FnMut(&Error),
+) -> Result<Exit> {
+    let view = View::of(home, scandir).without_ports();
+    let known = if named.is_empty() { status::known(home, scandir, log)? } else { named.to_vec() };
+    let mut unhealthy = 0;
+    for profile in known {
+        if !named.is_empty()
+            && let Err(error) = require_slot(home, scandir, &profile)
+        {
+            failed(&error);
+            continue;
+        }
+        match status::check::unwell(&view, &profile, is_well) {
+            Ok(None) => {}
+            // If all profiles are checked, a slot of a profile that only another home has is no failure.
+            Ok(Some(status)) if named.is_empty() && status.is_others() && home.has(&profile) == Ok(false) => {}
+            Ok(Some(Status { profile, doing, .. })) => {
+                unhealthy += 1;
+                if unhealthy <= MOST_NAMED {
+                    let unready = if doing == Doing::Up { ", and not ready" } else { "" };
+                    let doing = doing.as_str();
+                    log.warning(&format!(
+                        "{profile} shall run and is {doing}{unready}: hermes-svc-status -x {profile}"
+                    ));
+                }
+            }
+            Err(error) => failed(&error),
+        }
     }
-    exit
+    if unhealthy > MOST_NAMED {
+        log.warning(&format!("{} more shall run and do not", unhealthy - MOST_NAMED));
+    }
+    Ok(if unhealthy == 0 { Exit::Done } else { Exit::No })
 }
 
 /// Print a record for each profile whose status changed, until a signal ends the process.

@@ -111,7 +111,7 @@ fn of_alternatives_only_one_may_be_given() {
             }
         }
     }
-    assert_eq!(seen, 10);
+    assert_eq!(seen, 11);
 }
 
 #[test]

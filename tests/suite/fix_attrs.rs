@@ -211,7 +211,7 @@ fn bad_input_has_one_line_and_its_exit_code() {
     let file = volume.root_file("file").display().to_string();
     let missing = volume.path("missing").display().to_string();
     let usage = |wrong: &str| {
-        let options = "[ -H home ] [ -v ] [ -n ] [ -j ] [ -o uid ] [ -t ms ]";
+        let options = "[ -H home ] [ -v ] [ -n ] [ -j ] [ -d levels | -o uid ] [ -t ms ]";
         format!("fatal: {wrong}\nhermes-fix-attrs: usage: hermes-fix-attrs {options}")
     };
     for (arguments, code, line) in [

@@ -273,6 +273,27 @@ fn nothing_is_said_to_a_reader_that_has_gone() {
     tree.tool("sh").args(["-c", script]).run().is(0, "111\n", "");
 }
 
+/// The account can make more profiles than can be read whole while a container's health check waits.
+#[test]
+fn check_opens_no_settings_and_names_ten_at_most() {
+    use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
+    let tree = Tree::up();
+    let opened = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).expect("inotify");
+    for n in 0..12 {
+        let profile = tree.profile(&format!("p{n:02}")).intent(if n == 0 { "stopped" } else { "running" });
+        let profile = profile.env("A=1\n").file("config.yaml", "a: 1\n");
+        for name in [".env", "config.yaml"] {
+            add_watch(&opened, profile.dir.join(name), WatchFlags::OPEN).expect("a watch");
+        }
+    }
+    let ran = tree.tool("hermes-svc-status").arg("-c").run();
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.lines().count()), (1, "", 11), "{ran}");
+    assert!(ran.stderr.contains("p01 shall run and is down: hermes-svc-status -x p01\n"), "{ran}");
+    assert!(ran.stderr.ends_with("1 more shall run and do not\n"), "{ran}");
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 1024];
+    assert_eq!(Reader::new(&opened, &mut buffer).next().expect_err("an event"), rustix::io::Errno::AGAIN);
+}
+
 #[test]
 fn what_differs_from_the_intent_has_a_note() {
     let tree = in_every_state();

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 pub use manager::Manager;
 
+pub mod check;
 pub mod explain;
 pub mod held;
 mod manager;
@@ -171,7 +172,8 @@ pub struct View<'a> {
     scandir: &'a Scandir,
     template: Result<Template>,
     multiplexed: Result<bool>,
-    ports: Result<Known>,
+    /// `None` if no ports are to be shown.
+    ports: Option<Result<Known>>,
     /// The profile whose gateway is the container's own command.
     foreground: Result<Option<Profile>>,
     /// Why this container owns no gateways, if so.
@@ -187,10 +189,15 @@ impl<'a> View<'a> {
             scandir,
             template: Template::load(None),
             multiplexed,
-            ports: Known::read(home),
+            ports: Some(Known::read(home)),
             foreground: container::in_foreground(),
             disowned: container::why_not(),
         }
+    }
+
+    /// The same view, in which no profile has a port.
+    pub fn without_ports(self) -> View<'a> {
+        View { ports: None, ..self }
     }
 }
 
@@ -268,7 +275,8 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     {
         notes.push(Note::Drifting);
     }
-    if exists && root_left::find(home, profile)?.is_some() {
+    // A health check does not look into the profiles' files.
+    if exists && view.ports.is_some() && root_left::find(home, profile)?.is_some() {
         notes.push(Note::RootLeft);
     }
     if intent == Prior::Invalid {
@@ -295,7 +303,7 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     let is_of_interest = exists && (intent.starts() || doing == Doing::Up);
     // An error of the ports is reported below.
     let complaints = match &view.ports {
-        Ok(known) if is_of_interest => known.complaints(home, profile)?,
+        Some(Ok(known)) if is_of_interest => known.complaints(home, profile)?,
         _ => Complaints::default(),
     };
     if complaints.config.is_some() {
@@ -303,11 +311,12 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     }
     let (seconds, drain_left) = times(doing, stat.as_ref(), &lock, &path, pid);
     let port = match &view.ports {
+        None => Ok(Port::None),
         _ if !exists => Ok(Port::None),
-        Err(error) => Err(error.clone()),
+        Some(Err(error)) => Err(error.clone()),
         // The pid of an orphan comes from a file that the account can write, so its port is not known.
         _ if notes.iter().any(|note| matches!(note, Note::Orphan(_))) => Ok(Port::Unclear),
-        Ok(known) => match pid {
+        Some(Ok(known)) => match pid {
             Some(pid) if !is_before_exec(pid)? => port::of_process(home, profile, known, pid),
             _ => port::of_settings(home, profile, known, &path),
         },
@@ -375,12 +384,9 @@ fn times(
 /// 111 if the scandir or the profiles cannot be listed.
 pub fn known(home: &Home, scandir: &Scandir, log: &dyn Log) -> Result<Vec<Profile>> {
     let mut known = scandir.slots()?;
-    for profile in home.profiles(log)? {
-        if !known.contains(&profile) {
-            known.push(profile);
-        }
-    }
+    known.extend(home.profiles(log)?);
     known.sort_by(Profile::default_first);
+    known.dedup();
     Ok(known)
 }
 
