@@ -31,11 +31,16 @@ impl Home {
     /// Open the home with the runtime account's rights.
     ///
     /// # Errors
-    /// 100 if `$HERMES_USER` names no account. 111 if the home is missing, not a directory, or not readable for the
-    /// account.
+    /// 100 if `$HERMES_USER` names no account. 102 if there is nothing at this path. 111 if the home is not a directory,
+    /// or not readable for the account.
     pub fn open(path: &Path) -> Result<Home> {
-        let account = Account::runtime(path)?;
-        Home::open_as(path, account)
+        let opened = Account::runtime(path).and_then(|account| Home::open_as(path, account));
+        opened.map_err(|error| match std::fs::metadata(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && error.kind == Kind::System => {
+                Error::new(Kind::WrongState, format!("{}: -H or HERMES_HOME names another home", error.text))
+            }
+            _ => error,
+        })
     }
 
     /// Open the home with the rights of the account that the caller has chosen.
