@@ -25,7 +25,14 @@ unset USER LOGNAME
 # Keep the working directory if the user asked for another one than the image's.
 [ "$PWD" != /opt/hermes ] || cd "$HOME"
 
-if [ $# -gt 0 ] && which "$1" >/dev/null 2>&1; then
+# The client's interface is for people.
+if [ $# -eq 0 ] && [ "$(readlink /proc/self/fd/0)" = /dev/null ]; then
+    echo "hermes-s6: fatal: no command, and no terminal for the client: give a command, such as 'gateway run', or a terminal, with -it" >&2
+    exit 100
+fi
+
+# Debian has a program `login`, and so has the client a command.
+if [ $# -gt 0 ] && [ "$1" != login ] && which "$1" >/dev/null 2>&1; then
     exec "$@"
 fi
 exec hermes "$@"

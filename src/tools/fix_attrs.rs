@@ -15,7 +15,7 @@ const FORMER: cli::Opt =
 pub static TOOL: Tool = Tool {
     name: "hermes-fix-attrs",
     usage: "[ -H home ] [ -v ] [ -n ] [ -j ] [ -o uid ] [ -t ms ]",
-    summary: "Hand what root owns in the home, and below its profiles, logs and cron, to the runtime account.",
+    summary: "Hand what root owns of Hermes Agent's files in the home to the runtime account.",
     options: &[&[cli::HOME, cli::VERBOSE, cli::DRY_RUN, cli::JSON, cli::TIMEOUT], &[FORMER]],
     run,
 };
