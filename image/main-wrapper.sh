@@ -31,8 +31,9 @@ if [ $# -eq 0 ] && [ "$(readlink /proc/self/fd/0)" = /dev/null ]; then
     exit 100
 fi
 
-# Debian has a program `login`, and so has the client a command.
-if [ $# -gt 0 ] && [ "$1" != login ] && which "$1" >/dev/null 2>&1; then
-    exec "$@"
-fi
+# Two commands of the client are also programs: of Debian, and of the package mcp.
+case ${1-} in
+    '' | login | mcp) ;;
+    *) ! which "$1" >/dev/null 2>&1 || exec "$@" ;;
+esac
 exec hermes "$@"

@@ -77,7 +77,7 @@ def in_a_process(directory: Path) -> str:
         try:
             said = migrate(directory)
         except BaseException as error:
-            said = f"warning: unable to migrate the configuration: {ascii(str(error))[:200]}"
+            said = f"warning: unable to migrate the configuration: {ascii(' '.join(str(error).split()))[:200]}"
         os.write(writer, said.encode())
         os._exit(0)
     os.close(writer)

@@ -100,8 +100,8 @@ fn the_configuration_of_an_older_image_is_migrated_before_the_gateways() {
     }
     let failed = logs.lines().find(|line| line.contains("unable to migrate the configuration"));
     assert!(failed.is_some_and(|line| line.contains("profile=broken: hermes -p broken config migrate")), "{logs}");
-    let before = logs.find("configuration migrated").unwrap();
-    assert!(before < logs.find("reconcile: profile=").unwrap(), "{logs}");
+    // The boot pass came after it.
+    container.sh("cd /opt/data; [ logs/container-boot.log -nt .hermes-s6.migrated ]").code(0);
     assert_eq!(container.sh("cat /opt/data/profiles/broken/config.yaml").ok(), "a: [");
     let found =
         "cd /opt/data; find . ! -user hermes; grep -h _config config.yaml.bak-* profiles/coder/config.yaml.bak-*";
@@ -264,12 +264,17 @@ fn root_s_group_is_not_the_accounts_even_if_the_socket_has_it() {
 fn a_command_of_the_client_that_is_also_a_program_is_the_clients() {
     let said = once(&[], &["login", "--help"]).code(0).out;
     assert!(said.contains("usage: hermes login"), "{said}");
-    // `login` is the only one.
+    let said = once(&[], &["mcp", "list"]).code(0).out;
+    assert!(said.contains("No MCP servers configured"), "{said}");
+    // These are the only ones.
     let help = once(&[], &["--help"]).code(0).out;
     let list = help.split_once('{').and_then(|(_, rest)| rest.split_once('}')).expect("a list of commands").0;
     let script = format!("for c in {}; do ! which $c || :; done", list.replace(',', " "));
     let shadowed = once(&["--entrypoint", "/bin/sh"], &["-c", &script]).code(0).out;
-    assert!(shadowed.lines().all(|program| program.ends_with("/login")), "{shadowed}");
+    assert!(
+        shadowed.lines().all(|program| ["login", "mcp"].iter().any(|known| program.ends_with(known))),
+        "{shadowed}"
+    );
 }
 
 #[test]
