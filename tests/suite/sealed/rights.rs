@@ -91,6 +91,8 @@ fn a_supervisor_and_its_poller_are_beyond_the_accounts_reach() {
     runs(&ground.tree, "coder").stand_in("never_ready=1\n");
     ground.tool("hermes-svc-register -u coder");
     let gateway = wait_for("the gateway", || ground.tree.gateway("coder"));
+    // Before the gateway is the account's, its process is root's and may have the name of the poller.
+    wait_until("the gateway to be the account's", || effective_uid(gateway) == Some(ground.tree.uid));
     let roots: Vec<u32> = wait_for("the poller", || {
         let all = ground.tree.processes();
         let found: Vec<u32> = (all.iter())
@@ -100,7 +102,6 @@ fn a_supervisor_and_its_poller_are_beyond_the_accounts_reach() {
             .collect();
         all.iter().any(|p| p.comm == "s6-notifyonchec" && found.contains(&p.pid)).then_some(found)
     });
-    wait_until("the gateway to be the account's", || effective_uid(gateway) == Some(ground.tree.uid));
     ground.as_account(|| {
         for pid in &roots {
             assert_eq!(attack(*pid), Vec::<String>::new());
