@@ -66,9 +66,11 @@ impl ConfigYaml {
 
     /// Combine two files: the values of this one, and those of `other` where this one has none.
     pub fn over(&self, other: &ConfigYaml) -> ConfigYaml {
-        // If the legacy file is not an object, Hermes Agent's loader fails, and `config.yaml` is not used either.
-        if other.0.iter().all(|value| *value == Value::Unclear) {
-            return ConfigYaml(other.0.clone());
+        // If the legacy file is not an object, Hermes Agent's loader fails, and `config.yaml` is not used either, except
+        // for the variables.
+        if other.0[..SETTINGS].iter().all(|value| *value == Value::Unclear) {
+            let unclear = std::array::from_fn(|at| if at < SETTINGS { Value::Unclear } else { self.0[at].clone() });
+            return ConfigYaml(unclear);
         }
         let [mode, mode2, switch, enabled, enabled2, extra, extra2, port, port2, v1, v2, v3, v4] = self.0.clone();
         let [_, _, _, below, _, extra_below, _, port_below, ..] = other.0.clone();

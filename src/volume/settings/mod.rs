@@ -114,14 +114,18 @@ impl Settings {
         let legacy = files.legacy()?;
         let own = files.config(managed, &["api_server", "API_SERVER_"])?;
         let config = own.unwrap_or_default().over(&legacy);
+        let mut unclear = None;
         let variables = NAMES.map(|name| match (variable(name), config.variable(name)) {
             (Some(set), _) => Some(set),
             (None, Ok(value)) => value.map(|value| (value, Some(CONFIG))),
             (None, Err(Unclear)) => {
-                files.fault(Some(CONFIG), true, format!("{name} {UNCLEAR}: set it in {DOTENV}"));
+                unclear.get_or_insert(name);
                 None
             }
         });
+        if let Some(name) = unclear {
+            files.fault(Some(CONFIG), true, format!("{name} {UNCLEAR}: set it in {DOTENV}"));
+        }
         if let Some(pin) = files.decided(&variables) {
             return Ok(Settings { api_server: true, pin, faults: files.faults });
         }
