@@ -31,17 +31,20 @@ pub static TOOL: Tool = Tool {
 fn run(args: &mut Args) -> Result<Exit, Ending> {
     let (mut former, mut levels) = (None, None);
     args.no_operands(|letter, value| {
-        let number = value.to_str().and_then(|number| number.parse::<u32>().ok()).ok_or(Ending::Usage)?;
+        let number = value
+            .to_str()
+            .and_then(|number| number.parse::<u32>().ok())
+            .ok_or_else(|| cli::wrong("not a number", &value))?;
         match (letter, number) {
             ('o', 1..=0xffff_fffe) => former = Some(number),
             ('d', _) => levels = Some(number as usize),
-            _ => return Err(Ending::Usage),
+            _ => return Err(cli::wrong("not a uid other than root's", &value)),
         }
         Ok(())
     })?;
     // What belonged to the former uid must not be left for another run, which would not know that uid.
     if former.is_some() && levels.is_some() {
-        return Err(Ending::Usage);
+        return Err(Ending::Wrong("-d and -o exclude each other".to_string()));
     }
     let reach = Reach { former, levels };
     let (dry_run, ms) = (args.dry_run(), args.ms(60_000));

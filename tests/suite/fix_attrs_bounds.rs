@@ -78,7 +78,7 @@ fn levels_that_were_not_asked_for_are_left_for_another_run() {
     for options in [&["-d", "3", "-o", "1000"][..], &["-d", "x"], &["-d", "-1"], &["-o", "0"]] {
         let (code, stdout, stderr) = fix(&volume, options);
         assert_eq!((code, stdout.as_str()), (100, ""));
-        assert!(stderr.starts_with("hermes-fix-attrs: usage: "), "{stderr}");
+        assert!(stderr.starts_with("hermes-fix-attrs: fatal: ") && stderr.contains(": usage: "), "{stderr}");
     }
 }
 
