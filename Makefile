@@ -30,9 +30,14 @@ all: build
 
 build: $(EXECUTABLE)
 
+# Two builds of one commit are the same, wherever they are made with the same compiler and C library: paths of the
+# machine are left out of the executable.
+CARGO_HOME_PATH = $(or $(CARGO_HOME),$(HOME)/.cargo)
+REMAP = --remap-path-prefix=$(CARGO_HOME_PATH)=/cargo --remap-path-prefix=$(CURDIR)=/hermes-s6
+
 # --target is given even if it is the host's. Without it the flags would apply to build scripts and procedural macros,
 # which cannot be static.
-STATIC = RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
+STATIC = RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static $(REMAP)" \
   $(CARGO) build --release --locked --target $(TARGET) --target-dir $(CARGO_TARGET_DIR)
 
 # The executable is a file target, so that `sudo make install` after `make` needs no cargo.
@@ -121,6 +126,7 @@ demo:
 	demo/run $(GATEWAY)
 
 include image-build/image.mk
+include packaging/packaging.mk
 
 clean:
 	$(CARGO) clean --target-dir $(CARGO_TARGET_DIR)
