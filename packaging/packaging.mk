@@ -9,13 +9,16 @@ LAYER = $(DIST)/hermes-s6-$(VERSION)-$(ARCHITECTURE).tar.xz
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
 
-.PHONY: layer deb reproducible
+.PHONY: layer deb test-deb reproducible
 
 layer: $(EXECUTABLE)
 	packaging/make-layer $(EXECUTABLE) $(LAYER)
 
 deb: $(EXECUTABLE)
 	packaging/make-deb $(EXECUTABLE) $(DIST)
+
+test-deb: deb
+	packaging/test-deb $(DIST)/hermes-s6_$(VERSION)_$(shell dpkg --print-architecture).deb
 
 # Build twice, from two copies of the last commit in two places, with two directories of cargo's, and compare.
 reproducible:
