@@ -145,6 +145,9 @@ help:
 	@echo 'make image        hermes-s6, the container image; S6_LAYER= chooses its s6'
 	@echo 'make test-container  build the image and boot it, with the engine that is here;'
 	@echo '                  MODE=open does so with HERMES_OPEN_SCANDIR=1'
+	@echo 'make layer        a tarball for an image that has s6-overlay 3 and Hermes Agent; test-container MODE=layer tests it'
+	@echo 'make deb          a Debian package; make test-deb tries it in a clean Debian'
+	@echo 'make reproducible build the layer in two places, and compare the bits'
 	@echo 'make bench        speed and size, side by side with their peers'
 	@echo 'make clean        remove what was built, and .cache'
 	@echo
