@@ -1,10 +1,13 @@
 //! hermes-reconcile-all: after any death of the container, the gateways that the operator left up are up again.
 
-use crate::support::{Profile, Ran, Tree, kill, link_of, preferred_port, snapshot, start_time, wait_for, wait_until};
+use crate::support::{
+    Profile, Ran, Tree, glob, kill, link_of, preferred_port, snapshot, start_time, wait_for, wait_until,
+};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Instant;
 
 /// The line `reconcile: done ...` with these counts: profiles, started, registered, unchanged, updated, removed,
 /// skipped, failed.
@@ -79,11 +82,14 @@ fn the_boot_pass_publishes_every_profile_and_starts_exactly_the_intended() {
     assert!(ran.stderr.lines().count() <= broken, "{ran}");
     assert!(!ran.stderr.contains('\u{1b}'), "{ran}");
 
-    // The boot log has the same lines, each with a time and its offset in front.
+    // The boot log has the same lines, each with a time and its offset in front, behind one that names the versions.
     let log = fs::read_to_string(tree.home().join("logs/container-boot.log")).expect("the log");
     let logged: Vec<&str> = log.lines().map(|l| l.split_once(' ').expect("a time").1).collect();
     let printed: Vec<&str> = ran.stdout.lines().map(|l| l.strip_prefix("reconcile: ").expect("a line")).collect();
-    assert_eq!(logged, printed);
+    assert_eq!(logged[1..], printed);
+    let versions = concat!("begin hermes-s6=", env!("CARGO_PKG_VERSION"), " client=* s6=* s6-overlay=* uid=* gid=*");
+    let versions = versions.replace("uid=* gid=*", &format!("uid={} gid={}", tree.uid, tree.gid));
+    assert!(glob(&versions, logged[0]), "{}", logged[0]);
     for time in log.lines().map(|l| l.split_once(' ').expect("a time").0) {
         let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         assert!(["0000-00-00T00:00:00+0000", "0000-00-00T00:00:00-0000"].contains(&shape.as_str()), "{time}");
@@ -124,7 +130,7 @@ fn a_second_pass_changes_nothing_while_gateways_run() {
     before.still_holds();
     assert_eq!((tree.wait_up("default"), tree.wait_up("coder")), pids);
     assert_eq!((tree.profile("default").starts(), tree.profile("coder").starts()), (1, 1));
-    assert_eq!(tree.profile("default").read("logs/container-boot.log").lines().count(), 16);
+    assert_eq!(tree.profile("default").read("logs/container-boot.log").lines().count(), 20);
 }
 
 /// Row B5 of docs/failures.md.
@@ -284,7 +290,7 @@ fn the_log_is_moved_away_at_256_kib_and_not_before() {
 
     pass(&tree).is(0, "reconcile: profile=default *\nreconcile: done *\n", warning);
     assert_eq!(profile.read("logs/container-boot.log.1"), log);
-    assert_eq!(profile.read("logs/container-boot.log").lines().count(), 2);
+    assert_eq!(profile.read("logs/container-boot.log").lines().count(), 3);
 }
 
 #[test]
@@ -442,7 +448,22 @@ fn a_name_that_would_forge_a_line_cannot() {
     assert!(ran.lines()[1].contains(" action=skipped ") && ran.lines()[1].ends_with(" note=invalid-name"), "{ran}");
     assert!(!ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'), "{ran}");
     let log = tree.profile("default").read("logs/container-boot.log");
-    assert_eq!(log.lines().count(), 3, "{log}");
+    assert_eq!(log.lines().count(), 4, "{log}");
+}
+
+/// The client's version is in the name of its metadata, beside the first `hermes` on the PATH that has any.
+#[test]
+fn the_boot_log_names_the_installed_client() {
+    let tree = Tree::new();
+    let venv = tree.scratch().join("venv");
+    fs::create_dir_all(venv.join("bin")).expect("bin");
+    fs::create_dir_all(venv.join("lib/python3.11/site-packages/hermes_agent-7.8.9.dist-info")).expect("metadata");
+    fs::write(venv.join("bin/hermes"), "").expect("hermes");
+    let path = format!("{}:{}:/usr/bin:/bin", tree.bin().display(), venv.join("bin").display());
+    let ran = tree.tool("hermes-reconcile-all").env("PATH", path).run();
+    assert_eq!(ran.code, 0, "{ran}");
+    let log = tree.profile("default").read("logs/container-boot.log");
+    assert!(log.lines().next().is_some_and(|line| line.contains(" client=7.8.9 ")), "{log}");
 }
 
 /// Rows G3, H10 of docs/failures.md.
@@ -867,26 +888,6 @@ fn a_pass_does_not_lift_a_hold() {
 }
 
 #[test]
-fn a_pass_asks_for_one_scan() {
-    // s6-svscan reads each order as a byte from its FIFO. A stopped s6-svscan reads none, so the bytes can be counted.
-    let tree = Tree::up();
-    for name in ["a1", "b1", "c1"] {
-        tree.profile(name).intent("running");
-    }
-    kill(tree.svscan_pid(), Signal::STOP);
-    pass(&tree).is(0, "*\n*\n*\n*\nreconcile: done profiles=4 started=3 *\n", "");
-    let control =
-        fs::File::options().read(true).write(true).open(tree.scandir().join(".s6-svscan/control")).expect("FIFO");
-    let mut bytes = [0u8; 16];
-    let read = rustix::io::read(&control, &mut bytes).expect("the command");
-    assert_eq!(&bytes[..read], b"a");
-    std::io::Write::write_all(&mut &control, b"a").expect("the command");
-    drop(control);
-    kill(tree.svscan_pid(), Signal::CONT);
-    tree.wait_up("c1");
-}
-
-#[test]
 fn the_watch_of_a_profile_and_a_pass_may_cross() {
     // Run reconcile-one, reconcile-all and register for the same profile, all at once and repeatedly.
     let tree = Tree::up();
@@ -944,4 +945,25 @@ fn a_pass_on_a_full_volume_publishes_all_the_same() {
     assert!(ran.stderr.lines().all(|l| l.ends_with(": No space left on device")), "{ran}");
     // The rest of the tree does not see the volume with this profile, so nothing else can be checked.
     wait_for("a supervisor", || tree.supervisor(&tree.slot("coder")));
+}
+
+/// `default` must not wait for thousands of other profiles, and s6-svscan looks at every slot in each scan.
+#[test]
+fn a_pass_asks_for_a_scan_after_its_first_slot_and_not_after_each() {
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+    let tree = Tree::new();
+    (0..100).for_each(|n| drop(tree.profile(&format!("p{n:02}"))));
+    // The test is the one who listens, so it sees each request.
+    let control = tree.scandir().join(".s6-svscan/control");
+    fs::create_dir(control.parent().expect("a directory")).expect("a directory");
+    mknodat(CWD, &control, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a FIFO");
+    let fifo = open(&control, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).expect("the FIFO");
+    let start = Instant::now();
+    let ran = tree.tool("hermes-reconcile-all").run();
+    let most = 3 + start.elapsed().as_secs();
+    assert_eq!((ran.code, tree.slots().len()), (0, 101), "{ran}");
+    let mut asked = [0; 1000];
+    let count = rustix::io::read(&fifo, &mut asked).expect("a request");
+    assert!(asked[..count].iter().all(|byte| *byte == b'a'), "{:?}", &asked[..count]);
+    assert!((2..=most).contains(&(count as u64)), "{count} scans, expected at most {most}: {ran}");
 }

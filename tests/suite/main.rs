@@ -20,6 +20,9 @@ mod boot_pass;
 /// The shared command line, and what the man pages say about it.
 mod cli;
 
+/// Completions for bash, zsh and fish.
+mod completions;
+
 /// Every invalid name against every tool.
 mod names;
 
@@ -31,6 +34,9 @@ mod lifecycle;
 
 /// The status, which is s6's state beside the intent; and the supervisor.
 mod status;
+
+/// What hermes-svc-status -x says, and whether it helps.
+mod explained;
 
 /// hermes-reconcile-one.
 mod reconcile_one;
@@ -88,3 +94,6 @@ mod install;
 
 /// The documents, compared with the tree.
 mod documents;
+
+/// hermes-svc-logs.
+mod logs;
