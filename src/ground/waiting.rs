@@ -1,9 +1,7 @@
 //! The line that says on a terminal what a command waits for. It appears after two seconds, is written again with each
 //! look, and is erased before anything else is written. In a pipe there is no such line.
 
-use crate::ground::message::printable;
 use rustix::termios::{isatty, tcgetwinsize};
-use std::fmt::Display;
 use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -35,11 +33,12 @@ pub fn announce(on_interrupt: &'static str) {
     }
 }
 
-/// Say that the command waits for `what`, if it has waited for long. This is called before each sleep.
-pub fn going_on(what: impl Display) {
+/// Say that the command waits for `what`, if it has waited for long. This is called before each sleep. The text must be
+/// printable.
+pub fn going_on(what: impl FnOnce() -> String) {
     let Ok(mut wait) = WAIT.lock() else { return };
     let Some(wait) = wait.as_mut() else { return };
-    let what = printable(&what.to_string());
+    let what = what();
     if wait.what != what {
         erase(wait);
         (wait.what, wait.since) = (what, Instant::now());
