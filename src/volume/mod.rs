@@ -11,5 +11,6 @@ pub mod planned_stop;
 pub mod ports;
 pub mod settings;
 pub mod stale;
+pub mod start_now;
 pub mod state;
 pub mod writable;

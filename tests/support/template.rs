@@ -10,7 +10,7 @@ pub fn copy_template(to: &Path, bin: &Path) {
     // A shell does the copying, for the reason given at `executable`.
     let script = r#"umask 022
         mkdir -p "$2"; cp -R "$1/." "$2"; chmod -R u=rwX,go=rX "$2"
-        sed -i "s|/command:/usr/local/bin:|$3:/command:/usr/local/bin:|" "$2/run" "$2/finish" "$2/data/check" "$2/log/run""#;
+        sed -i "s|/command:/usr/local/bin:|$3:/command:/usr/local/bin:|" "$2/run" "$2/finish" "$2/log/run""#;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("template/gateway");
     let status = Command::new("sh").args(["-ec", script, "sh"]).args([&source, to, bin]).status().expect("sh");
     assert!(status.success(), "unable to copy the template to {}", to.display());

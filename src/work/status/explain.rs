@@ -68,6 +68,8 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
             Doing::Waiting | Doing::Draining if status.notes.iter().any(names_a_process) => {
                 for note in &status.notes {
                     match note {
+                        Note::Turn(before) => because(format!("it waits for its turn to start, {before} before it")),
+                        Note::Memory => because("it is the next to start, and too little memory is left".to_string()),
                         Note::HeldBy(who) => {
                             because(format!("{who} serves it; this one takes over when that one goes"))
                         }
@@ -146,5 +148,5 @@ pub fn lines(home: &Home, manager: &Manager, status: &Status) -> Vec<String> {
 }
 
 fn names_a_process(note: &Note) -> bool {
-    matches!(note, Note::HeldBy(_) | Note::Orphan(_))
+    matches!(note, Note::HeldBy(_) | Note::Memory | Note::Orphan(_) | Note::Turn(_))
 }

@@ -91,15 +91,12 @@ fn a_supervisor_and_its_poller_are_beyond_the_accounts_reach() {
     runs(&ground.tree, "coder").stand_in("never_ready=1\n");
     ground.tool("hermes-svc-register -u coder");
     let gateway = wait_for("the gateway", || ground.tree.gateway("coder"));
-    let roots: Vec<u32> = wait_for("the poller", || {
-        let all = ground.tree.processes();
-        let found: Vec<u32> = (all.iter())
-            .filter(|p| ["s6-supervise", "s6-notifyonchec", "s6-svscan"].contains(&p.comm.as_str()))
-            .filter(|p| effective_uid(p.pid) == Some(0))
-            .map(|p| p.pid)
-            .collect();
-        all.iter().any(|p| p.comm == "s6-notifyonchec" && found.contains(&p.pid)).then_some(found)
-    });
+    let poller = wait_for("the poller", || ground.tree.pollers().first().copied());
+    let supervisors = ground.tree.processes().into_iter();
+    let supervisors = supervisors.filter(|p| ["s6-supervise", "s6-svscan"].contains(&p.comm.as_str()));
+    // The supervisor of the logger may have become the account's logger since.
+    let supervisors = supervisors.map(|p| p.pid).filter(|pid| effective_uid(*pid) == Some(0));
+    let roots: Vec<u32> = supervisors.chain([poller]).collect();
     wait_until("the gateway to be the account's", || effective_uid(gateway) == Some(ground.tree.uid));
     ground.as_account(|| {
         for pid in &roots {
