@@ -51,9 +51,9 @@ install: $(EXECUTABLE)
 	    */run | */finish) mode=0755 ;; \
 	    *) mode=0644 ;; \
 	  esac; \
-	  sed 's|/usr/local/bin|$(bindir)|g' "template/gateway/$$file" | \
-	    install -D -m $$mode /dev/stdin "$(DESTDIR)$(libdir)/gateway/$$file"; \
+	  install -D -m $$mode "template/gateway/$$file" "$(DESTDIR)$(libdir)/gateway/$$file"; \
 	done
+	echo '$(bindir)' >"$(DESTDIR)$(libdir)/gateway/data/bin"
 	set -e; for page in $(PAGES:man/%=%); do install -D -m 0644 "man/$$page" "$(DESTDIR)$(mandir)/$$page"; done
 
 uninstall:

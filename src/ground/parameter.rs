@@ -4,12 +4,16 @@ use crate::ground::error::{Error, Kind, Result};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// The path from the option, else from the variable, else the default. An empty value counts as absent.
-pub fn choose(option: Option<&OsStr>, variable: &str, default: &str) -> PathBuf {
+/// The path from the option, else from the variable. An empty value counts as absent.
+pub fn given(option: Option<&OsStr>, variable: &str) -> Option<PathBuf> {
     let given = option.map(OsStr::to_os_string).filter(|v| !v.is_empty());
-    let found = given.or_else(|| std::env::var_os(variable).filter(|v| !v.is_empty()));
-    let path = PathBuf::from(found.unwrap_or_else(|| default.into()));
-    std::path::absolute(&path).unwrap_or(path)
+    let path = PathBuf::from(given.or_else(|| std::env::var_os(variable).filter(|v| !v.is_empty()))?);
+    Some(std::path::absolute(&path).unwrap_or(path))
+}
+
+/// As `given`, else the default, which is absolute.
+pub fn choose(option: Option<&OsStr>, variable: &str, default: &str) -> PathBuf {
+    given(option, variable).unwrap_or_else(|| default.into())
 }
 
 /// The value of `-t`, a whole number of milliseconds.

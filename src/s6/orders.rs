@@ -2,8 +2,9 @@
 
 use crate::ground::deadline::Deadline;
 use crate::ground::error::Result;
-use crate::s6::changes::wait_for;
+use crate::s6::changes::{Changes, wait_for};
 use crate::s6::programs::{self, Svstat};
+use crate::s6::supervise;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,21 @@ impl Told {
     }
 }
 
+/// Run `s6-svc OPTIONS SLOT`. If the s6-supervise has ended since the caller looked at it, s6-svscan starts another one,
+/// and that one gets the order.
+///
+/// # Errors
+/// 111, with what s6-svc said, if no s6-supervise takes the order in time; 99 if s6-svc does not end in time.
+pub fn give(options: &str, slot: &Path, deadline: Deadline) -> Result<()> {
+    let Err(error) = programs::svc(options, slot) else { return Ok(()) };
+    let usable = || Ok(supervise::is_usable(slot)?.then_some(()));
+    let next = Changes::watch([slot]).and_locks().by_looks();
+    match next.until(deadline.or_after_ms(PROMPT_MS), "the next s6-supervise", usable) {
+        Ok(()) => programs::svc(options, slot),
+        Err(_) => Err(error),
+    }
+}
+
 /// Wait until s6-svstat shows that an order was taken. This is necessary because s6-svc only writes the order into a
 /// FIFO.
 ///
@@ -57,7 +73,7 @@ pub fn bring_up(slot: &Path, deadline: Deadline, dry_run: bool) -> Result<bool> 
     }
     if !dry_run {
         programs::svdt_clear(slot);
-        programs::svc("-U", slot)?;
+        give("-U", slot, deadline)?;
         taken(slot, "want it up", deadline, |s| s.wanted_up && s.normally_up)?;
     }
     Ok(true)

@@ -5,7 +5,7 @@ use crate::ground::error::{Error, Kind, Result};
 use crate::ground::message::Log;
 use crate::ground::profile::Profile;
 use crate::s6::changes::Changes;
-use crate::s6::orders::Told;
+use crate::s6::orders::{Told, give};
 use crate::s6::programs;
 use crate::s6::scandir::{Listening, Scandir, ScandirLock};
 use crate::s6::staging::hidden_name;
@@ -123,7 +123,11 @@ fn bring_down(scandir: &Scandir, slot: &Path, deadline: Deadline, told: Option<T
         _ if !supervise::is_held(slot)? => return Ok(()),
         _ => {}
     }
-    programs::svc("-d", slot)?;
+    match give("-d", slot, deadline.or_after_ms(ALONE_MS)) {
+        // The supervisor has ended since the look above, and no other one has come.
+        Err(_) if !supervise::is_held(slot)? => return Ok(()),
+        given => given?,
+    }
     let told = told.unwrap_or_else(Told::now);
     let what = format!("the gateway in {} to go down", slot.display());
     let down = || {

@@ -10,8 +10,8 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// The directory in which `make install` puts the template.
-const INSTALLED: &str = "/usr/local/lib/hermes-s6/gateway";
+/// Where `make install` puts the template, seen from the directory above that of the executable.
+const INSTALLED: &str = "lib/hermes-s6/gateway";
 
 /// The link in a slot that leads to the slot's home.
 pub const HOME: &str = "home";
@@ -38,7 +38,10 @@ impl Template {
     /// 100 if the template cannot be supervised, or, if the caller is root, if others than root could change what root
     /// would run. 111 if the template cannot be looked at just now.
     pub fn load(option: Option<&OsStr>) -> Result<Template> {
-        let path = parameter::choose(option, "HERMES_SLOT_TEMPLATE", INSTALLED);
+        let path = match parameter::given(option, "HERMES_SLOT_TEMPLATE") {
+            Some(path) => path,
+            None => installed()?,
+        };
         let mut template = Template { path: path.clone(), dirs: Vec::new(), files: BTreeMap::new() };
         if geteuid().is_root() {
             require_root_only(&path)?;
@@ -91,6 +94,14 @@ impl Template {
         }
         Ok(())
     }
+}
+
+/// The template that was installed with this executable. It is looked for beside the executable, so one build serves
+/// every prefix. The kernel tells the executable's own path, with all links resolved.
+fn installed() -> Result<PathBuf> {
+    let executable = std::env::current_exe().map_err(|e| Error::system("find", "the path of this executable", e))?;
+    let prefix = executable.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+    Ok(prefix.join(INSTALLED))
 }
 
 /// The error of a template that could not be read. Only if it cannot be looked at just now may trying again work (111).

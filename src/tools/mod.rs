@@ -27,6 +27,7 @@ mod run_gateway;
 mod run_logger;
 mod several;
 mod svc_list;
+mod svc_logs;
 mod svc_register;
 mod svc_restart;
 mod svc_start;
@@ -35,7 +36,7 @@ mod svc_stop;
 mod svc_unregister;
 
 /// All tools, by name.
-const TOOLS: [&Tool; 17] = [
+const TOOLS: [&Tool; 18] = [
     &detect_supervisor::TOOL,
     &fix_attrs::TOOL,
     &gateway_ready::TOOL,
@@ -47,6 +48,7 @@ const TOOLS: [&Tool; 17] = [
     &run_gateway::TOOL,
     &run_logger::TOOL,
     &svc_list::TOOL,
+    &svc_logs::TOOL,
     &svc_register::TOOL,
     &svc_restart::TOOL,
     &svc_start::TOOL,

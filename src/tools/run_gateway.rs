@@ -150,15 +150,10 @@ fn claim_state(dir: &OwnedFd, profile: &Profile, shown: &str, log: &dyn Log) -> 
 }
 
 /// The command that starts the gateway. `--replace` is necessary because a gateway that was started by hand, without
-/// our lock, holds Hermes Agent's own lock (F7). HERMES_S6_SUPERVISED_CHILD keeps `default` from following
-/// `active_profile` (D4).
+/// our lock, holds Hermes Agent's own lock (F7). `default` is named as well, because without `-p` Hermes Agent 0.15 and
+/// 0.16 follow `active_profile` (D4).
 fn gateway(profile: &Profile) -> Vec<OsString> {
-    let mut argv = vec!["hermes"];
-    if !profile.is_default() {
-        argv.extend(["-p", profile.as_str()]);
-    }
-    argv.extend(["gateway", "run", "--replace"]);
-    argv.into_iter().map(OsString::from).collect()
+    ["hermes", "-p", profile.as_str(), "gateway", "run", "--replace"].map(OsString::from).to_vec()
 }
 
 /// The number in the slot's `timeout-kill`, read like s6-supervise does: up to the first newline.

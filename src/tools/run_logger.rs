@@ -1,22 +1,27 @@
 //! hermes-run-logger: set up the log directory, then exec s6-log. A slot's `log/run` ends in this program. If the
 //! volume cannot be used, the gateway's lines still go to the container's log, and the logger does not restart in a
 //! loop (G1, H1).
+//!
+//! The container's log has the lines of all gateways. s6-log puts nothing in front of a line, so a second process of this
+//! program does it on their way there.
 
 use crate::ground::beneath;
 use crate::ground::deadline::Deadline;
+use crate::ground::environment::boolean;
 use crate::ground::error::{Error, Exit, Kind, Result, cause_text};
 use crate::ground::lock;
 use crate::ground::message::Log;
 use crate::ground::profile::Profile;
 use crate::ground::roots_links;
-use crate::tools::cli::{self, Args, Ending, Item, Tool};
+use crate::tools::cli::{self, Args, Ending, Item, Tool, flag};
 use crate::volume::home::Home;
 use crate::work::gateway::exec;
 use crate::work::gateway::identity::Identity;
+use crate::work::gateway::label;
 use crate::work::gateway::pass_through::{self, End};
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -25,19 +30,39 @@ const DRAIN_MS: u64 = 2000;
 
 pub static TOOL: Tool = Tool {
     name: "hermes-run-logger",
-    usage: "[ -H home ] [ -v ] [ -c envdir ] [ -u user ] profile [ prog... ]",
+    usage: "[ -H home ] [ -v ] [ -c envdir ] [ -u user ] [ -L ] profile [ prog... ]",
     summary: "Become the runtime account and execute s6-log, or prog, for the log of one profile's gateway.",
-    options: &[&[cli::HOME, cli::VERBOSE, cli::ENVDIR, cli::USER]],
+    options: &[
+        &[cli::HOME, cli::VERBOSE, cli::ENVDIR, cli::USER],
+        &[flag('L', "label", "only copy standard input, with the profile in front of each line")],
+    ],
     run,
 };
 
 fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
-    let Some(Item::Operand(name)) = args.item()? else { return Err(Ending::Usage) };
+    let mut only_label = false;
+    let name = loop {
+        match args.item()? {
+            Some(Item::Operand(name)) => break name,
+            Some(Item::Option(..)) => only_label = true,
+            None => return Err(Ending::Usage),
+        }
+    };
     let prog = args.rest()?;
+    if only_label {
+        label::copy(&Profile::parse(&name)?)?;
+        return Ok(Exit::Done);
+    }
     let log = args.log();
     let profile = Profile::parse(&name)?;
     let identity = Identity::find(&args.overrides(), &log)?;
     identity.become_account()?;
+    let wanted = identity.environment.get("HERMES_LOG_PREFIX").and_then(OsStr::to_str);
+    if wanted.and_then(boolean) != Some(false)
+        && let Err(error) = label::begin(&profile)
+    {
+        log.warning(&format!("{}: the lines of {profile} do not say whose they are", error.text));
+    }
     let directory = directory(&identity, &profile).and_then(|(path, lock)| free(path, lock, &profile, &log));
     match directory {
         Ok(None) => Ok(Exit::Done),

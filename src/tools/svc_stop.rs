@@ -41,7 +41,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let Opened { scandir, log, .. } = &opened;
     let mut failures = Failures::none();
     let profiles = several.targets(args, &mut failures, log, || status::up(scandir))?;
-    // The container's own stop (-a -k) drains every gateway and writes nothing on the volume, whatever home it is.
+    // The container's own stop (-a -k) drains every gateway, whatever home it is.
     let own = |profile: &Profile| if several.all && keep_intent { Ok(()) } else { context.require_own(profile) };
     let order = |profile: &Profile| own(profile).and_then(|()| stop::order(&context, profile, keep_intent));
     let ordered = order_each(args, &context, &profiles, &mut failures, order);

@@ -167,6 +167,22 @@ pub fn record(home: &Home, profile: &Profile, intent: Intent, log: &dyn Log) -> 
     }
 }
 
+/// Record `running` if the profile's state file has no `desired_state`, or is not there. A file that cannot be parsed,
+/// and one of another profile, are left alone. Returns whether the intent was recorded.
+///
+/// # Errors
+/// As `record`.
+pub fn record_if_none(home: &Home, profile: &Profile, log: &dyn Log) -> Result<bool> {
+    let shown = home.shown(profile, state::FILE);
+    let unset = home.within(profile, |dir| {
+        let state = State::read_for_order(dir).map_err(|e| Error::system("read", &shown, e))?;
+        let owner = state.owner(dir).map_err(|e| Error::system("read", &shown, e))?;
+        let foreign = owner.is_some_and(|owner| owner != profile.as_str());
+        Ok(!foreign && !matches!(state, State::Broken(_)) && state.string("desired_state").is_none())
+    })?;
+    if unset == Some(true) { record(home, profile, Intent::Running, log) } else { Ok(false) }
+}
+
 /// Write this profile's name into the state file in its directory, unless the file has the name already. A file that
 /// cannot be parsed is left alone. The pid and the start time of the last gateway are kept if `its_own` says that this
 /// gateway ran in this directory. Otherwise they may be those of a live gateway of the profile that was copied, and

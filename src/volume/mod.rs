@@ -7,6 +7,8 @@ pub mod give_back;
 pub mod home;
 pub mod intent;
 pub mod last_words;
+pub mod log_files;
+pub mod log_line;
 pub mod planned_stop;
 pub mod ports;
 pub mod settings;

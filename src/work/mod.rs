@@ -5,6 +5,7 @@ pub mod await_watcher;
 pub mod container;
 pub mod context;
 pub mod gateway;
+pub mod logs;
 pub mod note;
 pub mod reconcile;
 pub mod register;

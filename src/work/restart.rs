@@ -6,7 +6,7 @@ use crate::ground::error::{Error, Kind, Result};
 use crate::ground::interrupt;
 use crate::ground::profile::Profile;
 use crate::s6::changes::Changes;
-use crate::s6::orders::{Told, taken};
+use crate::s6::orders::{Told, give, taken};
 use crate::s6::programs;
 use crate::volume::intent::{self, Intent};
 use crate::volume::planned_stop;
@@ -64,7 +64,7 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Begun> {
     // `-U` removes the `down` file, and only a stop creates it again. So if the file is there later, the gateway was
     // stopped in the meantime. If only the intent says stopped, the dying gateway has overwritten it with an old one
     // (A14).
-    programs::svc("-Ud", &slot)?;
+    give("-Ud", &slot, site.deadline)?;
     // Wait until s6-svstat shows the order. Before that, a gateway that s6 has just started after a crash looks like
     // one that another command has restarted. And a gateway that still drains looks like one that was stopped again.
     let taken = taken(&slot, "want it down", site.deadline, |s| !s.wanted_up && s.normally_up);

@@ -3,7 +3,7 @@
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::profile::Profile;
 use crate::s6::changes::{Changes, wait_for};
-use crate::s6::orders::{PROMPT_MS, taken};
+use crate::s6::orders::{PROMPT_MS, give, taken};
 use crate::s6::programs::{self, Svstat};
 use crate::s6::publish;
 use crate::s6::slot::Slot;
@@ -141,7 +141,7 @@ pub fn up(site: &Context, profile: &Profile, slot: &Path) -> Result<()> {
     wait_for(slot, site.deadline.or_after_ms(FINISH_MS), "finish to end", |s| s.up || s.finished)?;
     let held = opened.held()?;
     programs::svdt_clear(slot);
-    programs::svc("-U", slot)?;
+    give("-U", slot, site.deadline)?;
     // A gateway that dies at once may be held again before we look. This answers the order as well.
     let again = |s: &Svstat| {
         let is_down = !s.up && !s.wanted_up && s.finished;

@@ -4,7 +4,7 @@ use crate::ground::error::{Error, Result};
 use crate::ground::process;
 use crate::ground::profile::Profile;
 use crate::s6::changes::Changes;
-use crate::s6::orders::{Told, taken};
+use crate::s6::orders::{Told, give, taken};
 use crate::s6::programs;
 use crate::volume::intent::{self, Intent};
 use crate::volume::planned_stop;
@@ -12,7 +12,7 @@ use crate::work::context::Context;
 use crate::work::gateway::take_lock;
 
 /// Record the intent, and order the gateway down. Returns whether anything had to change. `keep_intent` is for the
-/// container's own stop: it drains the gateway, but records no intent and writes no planned-stop marker, because with
+/// container's own stop: it drains the gateway, but changes no intent and writes no planned-stop marker, because with
 /// the marker Hermes Agent would record that it was stopped (A1).
 ///
 /// # Errors
@@ -24,7 +24,7 @@ pub fn order(site: &Context, profile: &Profile, keep_intent: bool) -> Result<boo
     // A slot may outlive its profile, and must be stoppable even then.
     let keep_intent = keep_intent || !site.home.has(profile)?;
     let _guard = match site.guard(profile) {
-        // The container's own stop writes nothing to the volume, and drains the gateway even if the volume fails.
+        // The container's own stop drains the gateway even if the volume fails.
         Err(error) if keep_intent => {
             site.log.warning(&error.text);
             None
@@ -45,14 +45,29 @@ pub fn order(site: &Context, profile: &Profile, keep_intent: bool) -> Result<boo
             warn_of_lost_marker(site, planned_stop::write(site.home, profile, pid));
         }
     }
+    if keep_intent && before.up && before.wanted_up {
+        keep_what_nobody_recorded(site, profile);
+    }
     if changed {
-        programs::svc(if keep_intent { "-d" } else { "-D" }, &slot)?;
+        give(if keep_intent { "-d" } else { "-D" }, &slot, site.deadline)?;
         taken(&slot, "want it down", site.deadline, |s| !s.wanted_up && (keep_intent || !s.normally_up))?;
         if !keep_intent {
             site.repair(profile, Intent::Stopped)?;
         }
     }
     Ok(changed)
+}
+
+/// Record `running` for a gateway of this home that is up and has no intent, so that the next boot brings it back. Hermes
+/// Agent 0.15 and 0.16 start a gateway without recording an intent, and write `stopped` at every end. An error is only a
+/// warning, because the container's own stop drains the gateway in any case.
+fn keep_what_nobody_recorded(site: &Context, profile: &Profile) {
+    let recorded = || -> Result<bool> {
+        Ok(site.require_own(profile).is_ok() && intent::record_if_none(site.home, profile, site.log)?)
+    };
+    if let Err(error) = recorded() {
+        site.log.warning(&format!("{}: the next boot does not start {profile}", error.text));
+    }
 }
 
 /// Warn if the planned-stop marker could not be written. Without it Hermes Agent only takes the stop for an unexpected

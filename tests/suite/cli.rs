@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const TOOLS: [&str; 17] = [
+const TOOLS: [&str; 18] = [
     "hermes-detect-supervisor",
     "hermes-fix-attrs",
     "hermes-gateway-ready",
@@ -17,6 +17,7 @@ const TOOLS: [&str; 17] = [
     "hermes-run-gateway",
     "hermes-run-logger",
     "hermes-svc-list",
+    "hermes-svc-logs",
     "hermes-svc-register",
     "hermes-svc-restart",
     "hermes-svc-start",

@@ -8,5 +8,7 @@ mod ground;
 mod logger;
 /// hermes-run-gateway without a slot.
 mod run_gateway;
+/// The environment that named profiles share with `default`.
+mod shared;
 /// The template under a real s6-svscan.
 mod slot;

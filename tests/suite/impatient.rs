@@ -127,7 +127,7 @@ fn a_start_that_waits_for_another_container_says_so() {
     // The second container: the same volume, another scandir, another PID namespace.
     let script = "mkdir $S6_PROFILE_GATEWAY_SCANDIR\n\
         s6-svscan $S6_PROFILE_GATEWAY_SCANDIR > other.log 2>&1 &\n\
-        until [ -p $S6_PROFILE_GATEWAY_SCANDIR/.s6-svscan/control ]; do sleep 0.01; done\n\
+        until s6-svscanctl -a $S6_PROFILE_GATEWAY_SCANDIR 2>/dev/null; do sleep 0.01; done\n\
         hermes-reconcile-one coder > reconciled && exec hermes-svc-start -W -t 4000 coder";
     let alone = tree.tool("unshare").args(["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script]);
     let other = tree.scandir().with_file_name("other");

@@ -248,6 +248,58 @@ fn stop_keeps_the_intent_where_asked() {
     stop(&tree, &["-k", "-w", "coder"]).is(0, "profile=coder action=unchanged\n", "");
 }
 
+/// A tree in which these profiles are up without an intent, as Hermes Agent 0.15 and 0.16 start them: by `s6-svc -u`.
+#[track_caller]
+fn up_without_intent(names: &[&str]) -> Tree {
+    let tree = registered(names);
+    for name in names {
+        tree.tool("s6-svc").arg("-u").arg(tree.slot(name)).run().is(0, "", "");
+        tree.wait_up(name);
+        assert_eq!(desired(&tree, name), None);
+    }
+    tree
+}
+
+/// Hermes Agent 0.15 and 0.16 record no intent, and write `stopped` at every end.
+#[test]
+fn a_stop_that_keeps_the_intent_records_one_for_a_gateway_that_is_up_without() {
+    let tree = up_without_intent(&["coder", "writer"]);
+    tree.profile("down");
+    tree.tool("hermes-svc-register").arg("down").run().is(0, "profile=down action=registered port=*\n", "");
+    fs::remove_file(tree.profile("writer").dir.join("gateway_state.json")).expect("a state file");
+    let records = "profile=coder action=stopped\nprofile=writer action=stopped\n";
+    stop(&tree, &["-n", "-a", "-k"]).is(0, records, "");
+    assert_eq!(desired(&tree, "coder"), None);
+    stop(&tree, &["-a", "-k", "-w"]).is(0, records, "");
+    let intents = ["coder", "writer", "down"].map(|name| desired(&tree, name));
+    assert_eq!(intents, [Some("running".to_string()), Some("running".to_string()), None]);
+}
+
+/// What cannot be recorded is said, and the gateways are drained all the same. A state that cannot be parsed or names
+/// another profile is left alone, and so is a gateway of another home.
+#[test]
+fn a_stop_that_keeps_the_intent_drains_also_where_it_records_none() {
+    let tree = up_without_intent(&["broken", "copy", "coder"]);
+    let broken = tree.profile("broken").state("{");
+    let foreign = r#"{"gateway_state":"running","hermes_s6_profile":"writer"}"#;
+    let copy = tree.profile("copy").state(foreign);
+    let records = ["broken", "coder", "copy"].map(|name| format!("profile={name} action=stopped\n")).concat();
+    tree.on_read_only_volume("hermes-svc-stop -a -k -w").is(
+        0,
+        &records,
+        "hermes-svc-stop: warning: unable to write */coder/gateway_state.json: Read-only file system: the next boot does not start coder\n",
+    );
+    assert_eq!((broken.read("gateway_state.json").as_str(), copy.read("gateway_state.json").as_str()), ("{", foreign));
+
+    let tree = up_without_intent(&["coder"]);
+    let other = tree.scratch().join("other");
+    fs::create_dir_all(other.join("profiles/coder")).expect("another home");
+    let stop = tree.tool("hermes-svc-stop").args(["-a", "-k", "-w"]).env("HERMES_HOME", &other).run();
+    stop.is(0, "profile=coder action=stopped\n", "");
+    assert_eq!(desired(&tree, "coder"), None);
+    assert!(!other.join("profiles/coder/gateway_state.json").exists());
+}
+
 /// Rows A11, A12, H5 of docs/failures.md.
 #[test]
 fn the_marker_of_a_planned_stop_is_written_in_the_targets_home() {
@@ -417,10 +469,11 @@ fn the_intent_is_on_disk_before_s6_is_told() {
     ] {
         let running = tree.tool(tool).arg(name).start();
         wait_until(want, || desired(&tree, name).as_deref() == Some(want));
-        wait_until("the tool to run s6-svc", || {
-            tree.processes().iter().any(|p| p.ppid == running.pid && p.comm == "s6-svc")
+        // The tool gives the order twice.
+        wait_until("the tool to end", || {
+            tree.processes().iter().filter(|p| p.comm == "s6-svc").for_each(|p| kill(p.pid, Signal::KILL));
+            !running.is_running()
         });
-        tree.processes().iter().filter(|p| p.comm == "s6-svc").for_each(|p| kill(p.pid, Signal::KILL));
         running.wait().fails(111, &format!("unable to s6-svc *gateway-{name}*"));
     }
 }

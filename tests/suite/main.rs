@@ -86,5 +86,11 @@ mod sealed;
 /// Kernels and sandboxes that lack system calls.
 mod sandboxes;
 
+/// `make install`.
+mod install;
+
 /// The documents, compared with the tree.
 mod documents;
+
+/// hermes-svc-logs.
+mod logs;

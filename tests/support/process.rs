@@ -1,5 +1,6 @@
 //! Processes, as `/proc` shows them.
 
+use super::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,9 +64,14 @@ pub fn start_time(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-/// Send a signal. It is no error if the process has ended.
+/// Send a signal. It is no error if the process has ended. After SIGKILL the process is gone, or a zombie: the kernel
+/// ends a process a moment after the signal.
 pub fn kill(pid: u32, signal: Signal) {
+    let before = start_time(pid);
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
+    }
+    if signal == Signal::KILL && before.is_some() {
+        wait_until("a killed process to end", || start_time(pid) != before);
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod exec;
 pub mod identity;
+pub mod label;
 pub mod listener;
 pub mod orphan;
 pub mod pass_through;

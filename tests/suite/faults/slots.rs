@@ -273,3 +273,30 @@ fn a_wait_that_fails_is_neither_a_time_out_nor_done() {
     }
     assert!(failed >= 6, "only {failed} waits failed");
 }
+
+#[test]
+fn an_order_that_meets_a_supervisor_just_killed_goes_to_the_next_one() {
+    needs_root();
+    for (line, said, up) in [
+        ("hermes-svc-stop -w coder", "profile=coder action=stopped\n", false),
+        ("hermes-svc-start -w coder", "profile=coder action=started\n", true),
+        ("hermes-svc-restart -w coder", "profile=coder action=restarted\n", true),
+        ("hermes-svc-unregister coder", "profile=coder action=unregistered\n", false),
+    ] {
+        let tree = running("coder", "drain_ms=500\n");
+        if line.contains("start -w") && !line.contains("restart") {
+            tree.tool("hermes-svc-stop").args(["-w", "coder"]).run().is(0, "profile=coder action=stopped\n", "");
+        }
+        // The tool has looked at the supervisor, and s6-svc has not started yet.
+        let svc = "/usr/bin/s6-svc";
+        let mut words = line.split(' ');
+        let tool = tree.bin().join(words.next().expect("a tool"));
+        let trace = tree.root().join("trace");
+        let delay = ["-f", "-qqq", "-P", svc, "-e", "trace=execve", "-e", "inject=execve:delay_enter=1000000"];
+        let run = tree.tool("strace").args(delay).arg("-o").arg(&trace).arg(tool).args(words).start();
+        wait_until("s6-svc", || fs::read_to_string(&trace).is_ok_and(|t| t.contains(svc)));
+        kill(tree.supervisor(&tree.slot("coder")).expect("supervisor"), Signal::KILL);
+        run.wait().is(0, said, "");
+        assert_eq!(tree.gateway("coder").is_some(), up, "{line}");
+    }
+}

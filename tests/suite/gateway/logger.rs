@@ -22,9 +22,10 @@ fn log_through(ground: &Ground, program: &str, arguments: &[&str], lines: &str) 
 
 /// Rows H1, H11 of docs/failures.md.
 #[test]
-fn lines_go_into_the_home_with_a_time_and_on_to_the_container_without() {
+fn lines_go_into_the_home_with_a_time_and_on_to_the_container_with_the_profile() {
     let ground = Ground::new();
-    assert_eq!(log(&ground, &["coder"], "one\ntwo\n"), (0, "one\ntwo\n".to_string(), String::new()));
+    let passed_on = "coder | one\ncoder | two\n".to_string();
+    assert_eq!(log(&ground, &["coder"], "one\ntwo\n"), (0, passed_on, String::new()));
     let text = ground.log("coder");
     let lines: Vec<&str> = text.lines().filter_map(|line| line.split_once("  ")).map(|(_, rest)| rest).collect();
     assert_eq!(lines, ["one", "two"]);
@@ -32,6 +33,35 @@ fn lines_go_into_the_home_with_a_time_and_on_to_the_container_without() {
     for path in ["logs", "logs/gateways", "logs/gateways/coder", "logs/gateways/coder/current"] {
         assert_eq!(fs::metadata(ground.home().join(path)).unwrap().uid(), UID, "{path}");
     }
+}
+
+#[test]
+fn the_profile_is_left_out_where_the_container_says_so() {
+    for (value, out) in [("0", "one\n"), ("off", "one\n"), ("1", "coder | one\n"), ("", "coder | one\n")] {
+        let mut ground = Ground::new();
+        ground.tree.env.push(("HERMES_LOG_PREFIX".to_string(), value.to_string()));
+        assert_eq!(log(&ground, &["coder"], "one\n"), (0, out.to_string(), String::new()), "{value:?}");
+    }
+}
+
+/// The part of a line that has come is passed on, so that a question without a newline is seen.
+#[test]
+fn only_the_beginning_of_a_line_gets_the_profile() {
+    let ground = Ground::new();
+    let mut copier = ground.command("hermes-run-logger");
+    let out = ground.dir().join("out");
+    copier.args(["-L", "coder"]).stdin(Stdio::piped()).stdout(fs::File::create(&out).unwrap());
+    let mut copier = copier.spawn().unwrap();
+    let mut lines = copier.stdin.take().unwrap();
+    let mut said = String::new();
+    for (part, passed) in [("on", "coder | on"), ("e\n\ntw", "e\ncoder | \ncoder | tw"), ("o", "o")] {
+        lines.write_all(part.as_bytes()).unwrap();
+        said += passed;
+        wait_until("the part to pass", || fs::read_to_string(&out).unwrap() == said);
+    }
+    drop(lines);
+    assert!(copier.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(&out).unwrap(), said);
 }
 
 fn logs(ground: &Ground) -> PathBuf {
@@ -97,7 +127,7 @@ fn where_the_directory_is_of_no_use_no_line_is_lost() {
         spoil(&ground);
         let why = why.replace("HOME", ground.home().to_str().unwrap());
         let warning = format!("hermes-run-logger: warning: {why}: the log of coder goes to the container's log only\n");
-        assert_eq!(log(&ground, &["coder"], "one\n"), (0, "one\n".to_string(), warning));
+        assert_eq!(log(&ground, &["coder"], "one\n"), (0, "coder | one\n".to_string(), warning));
         assert!(!ground.dir().join("elsewhere/gateways").exists());
     }
 }
@@ -126,7 +156,7 @@ fn a_log_that_another_container_writes_is_left_to_it_until_it_is_gone() {
     let mut ours = command.stdout(fs::File::create(&out).unwrap()).spawn().unwrap();
     let mut lines = ours.stdin.take().unwrap();
     lines.write_all(b"second\nthi").unwrap();
-    wait_until("the line to pass", || fs::read(&out).unwrap() == b"second\nthi");
+    wait_until("the line to pass", || fs::read(&out).unwrap() == b"coder | second\ncoder | thi");
     drop(other.stdin.take());
     other.wait().unwrap();
     // The lock is free, but the logger must not change in the middle of a line.
@@ -142,7 +172,7 @@ fn a_log_that_another_container_writes_is_left_to_it_until_it_is_gone() {
     let text =
         format!("another logger writes in {shown}: until it ends, the log of coder goes to the container's log only");
     assert_eq!((code, err), (0, format!("hermes-run-logger: warning: {text}\n")));
-    assert_eq!(fs::read_to_string(&out).unwrap(), "second\nthird\nfourth\n");
+    assert_eq!(fs::read_to_string(&out).unwrap(), "coder | second\ncoder | third\ncoder | fourth\n");
     let log = ground.log("coder");
     assert!(log.contains("first") && !log.contains("second") && !log.contains("rd") && log.contains("fourth"), "{log}");
 }
@@ -154,23 +184,27 @@ fn lines_that_end_while_another_container_writes_the_log_end_the_logger() {
     let directory = ground.home().join("logs/gateways/coder");
     let mut other = other_logger(&ground, &directory);
     let (code, out, _) = log(&ground, &["coder"], "second\n");
-    assert_eq!((code, out.as_str()), (0, "second\n"));
+    assert_eq!((code, out.as_str()), (0, "coder | second\n"));
     drop(other.stdin.take());
     assert!(other.wait().unwrap().success());
     assert!(!ground.log("coder").contains("second"));
 }
 
 #[test]
-fn where_no_thread_can_be_had_no_line_is_lost() {
+fn where_no_process_and_no_thread_can_be_had_no_line_is_lost() {
     let mut ground = Ground::new();
     // Limits of processes count per uid, so this test needs a uid of its own.
     ground.tree.env.push(("HERMES_USER".to_string(), format!("{}:{GID}", UID + 7)));
     chown(ground.home(), Some(UID + 7), None).unwrap();
+    // A second process of the first logger could still be ending when the limit counts.
+    ground.tree.env.push(("HERMES_LOG_PREFIX".to_string(), "0".to_string()));
     log(&ground, &["coder"], "first\n");
+    ground.tree.env.pop();
     let mut other = other_logger(&ground, &logs(&ground));
     let arguments = ["--nproc=1", env!("CARGO_BIN_EXE_hermes-run-logger"), "coder"];
     let (code, out, err) = log_through(&ground, "prlimit", &arguments, "one\n");
     assert_eq!((code, out.as_str()), (0, "one\n"), "{err}");
+    assert!(err.contains(": the lines of coder do not say whose they are\n"), "{err}");
     assert!(
         err.ends_with(": Resource temporarily unavailable: the log of coder goes to the container's log only\n"),
         "{err}"
@@ -184,7 +218,10 @@ fn prog_takes_the_place_of_s6_log() {
     let ground = Ground::new();
     let (code, out, err) = log(&ground, &["coder", "sh", "-c", "id -u; echo \"$1\"; cat", "sh"], "one\n");
     let dir = ground.home().join("logs/gateways/coder");
-    assert_eq!((code, out, err), (0, format!("{UID}\n{}\none\n", dir.display()), String::new()));
+    assert_eq!(
+        (code, out, err),
+        (0, format!("coder | {UID}\ncoder | {}\ncoder | one\n", dir.display()), String::new())
+    );
 }
 
 #[test]
@@ -202,6 +239,6 @@ fn in_a_slot_the_lines_reach_the_container() {
     let slot = ground.slot("coder");
     ground.tree.svscan();
     ground.until_svstat(&slot.join("log"), "up,ready", "true true");
-    wait_until("the line", || ground.container_log().contains("stand-in gateway of coder\n"));
+    wait_until("the line", || ground.container_log().contains("coder | stand-in gateway of coder\n"));
     wait_until("the line", || ground.log("coder").contains("stand-in gateway of coder\n"));
 }

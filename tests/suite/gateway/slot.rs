@@ -92,7 +92,7 @@ fn a_retired_or_unsupervised_slot_is_not_ready() {
 
 /// Rows D4, I4 of docs/failures.md.
 #[test]
-fn default_is_run_without_p() {
+fn default_is_named_too() {
     let ground = Ground::new();
     let slot = ground.slot("default");
     ground.tree.svscan();
@@ -100,7 +100,7 @@ fn default_is_run_without_p() {
     wait_until("the line of the gateway in the log", || {
         ground.log("default").contains("stand-in gateway of default\n")
     });
-    assert_eq!(ground.tree.profile("default").read("stand-in.args"), "gateway run --replace\n");
+    assert_eq!(ground.tree.profile("default").read("stand-in.args"), "-p default gateway run --replace\n");
 }
 
 /// Row F1 of docs/failures.md.
