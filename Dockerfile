@@ -138,7 +138,7 @@ VOLUME /opt/data
 # The API server of the profile default, and the dashboard.
 EXPOSE 8642 9119
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
-    CMD ["/usr/local/bin/hermes-svc-status", "-c"]
+    CMD ["/usr/local/bin/hermes-svc-status", "-r", "-g", "120000"]
 ENTRYPOINT ["/init", "/opt/hermes/docker/main-wrapper.sh"]
 
 ARG VERSION=0.1.0

@@ -26,9 +26,11 @@ impl Stderr {
         Stderr { prog, verbose }
     }
 
-    /// Print `prog: fatal: text`.
+    /// Print `prog: fatal: text`. An error without a text has nothing to say: the reader of standard output has gone.
     pub fn fatal(&self, text: &str) {
-        self.line("fatal", text);
+        if !text.is_empty() {
+            self.line("fatal", text);
+        }
     }
 
     /// Print `prog: usage: text`.

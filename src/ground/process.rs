@@ -19,6 +19,8 @@ pub struct Stat {
     pub parent: i32,
     /// Clock ticks from boot to the start of the process: field 22 of `/proc/PID/stat`. An exec does not change it.
     pub start_time: u64,
+    /// Has a signal stopped the process (SIGSTOP), or does a debugger hold it?
+    pub stopped: bool,
 }
 
 /// The process of this pid, unless it has ended.
@@ -147,10 +149,12 @@ fn parse(stat: &[u8]) -> Option<Stat> {
     let end = stat.iter().rposition(|b| *b == b')')?;
     let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    if matches!(fields.first(), None | Some(&"Z" | &"X")) {
+    let state = *fields.first()?;
+    if matches!(state, "Z" | "X") {
         return None;
     }
-    Some(Stat { parent: fields.get(1)?.parse().ok()?, start_time: fields.get(19)?.parse().ok()? })
+    let (parent, start_time) = (fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?);
+    Some(Stat { parent, start_time, stopped: matches!(state, "T" | "t") })
 }
 
 #[cfg(test)]
@@ -160,7 +164,9 @@ mod tests {
     #[test]
     fn a_name_cannot_fake_the_fields_behind_it() {
         let line = b"7 (a) Z 1 (b) S 42 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1234 0 0\n";
-        assert_eq!(parse(line), Some(Stat { parent: 42, start_time: 1234 }));
+        assert_eq!(parse(line), Some(Stat { parent: 42, start_time: 1234, stopped: false }));
+        let stopped = b"7 (a) T 42 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1234 0 0\n";
+        assert_eq!(parse(stopped), Some(Stat { parent: 42, start_time: 1234, stopped: true }));
         assert_eq!(parse(b"7 (a) Z 42 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1234 0 0\n"), None);
         assert_eq!(parse(b""), None);
     }

@@ -1,6 +1,6 @@
 //! Records on stdout: `key=value` fields for people and shells, or one JSON object a line for programs.
 
-use crate::ground::error::{Error, Result};
+use crate::ground::error::{Error, Kind, Result};
 use crate::ground::message::printable;
 use serde_json::Value as Json;
 use std::io::Write as _;
@@ -20,6 +20,8 @@ enum Field {
     YesNo(bool),
     /// A text that only JSON shows.
     Aside(String),
+    /// Texts that only JSON shows.
+    List(Vec<String>),
     /// No value: `null` in JSON. The text form shows this word, or leaves the field out if there is no word.
     Absent(Option<&'static str>),
 }
@@ -47,6 +49,20 @@ impl Record {
     #[must_use]
     pub fn number_or_none(mut self, key: &'static str, value: Option<u64>) -> Record {
         self.fields.push((key, value.map_or(Field::Absent(Some("none")), Field::Number)));
+        self
+    }
+
+    /// Add a number that may be absent: left out of the text form, null in JSON.
+    #[must_use]
+    pub fn number_if_any(mut self, key: &'static str, value: Option<u64>) -> Record {
+        self.fields.push((key, value.map_or(Field::Absent(None), Field::Number)));
+        self
+    }
+
+    /// Add texts that only JSON shows, as an array.
+    #[must_use]
+    pub fn list(mut self, key: &'static str, values: &[String]) -> Record {
+        self.fields.push((key, Field::List(values.to_vec())));
         self
     }
 
@@ -78,6 +94,13 @@ impl Record {
         self
     }
 
+    /// Add the fields of another record.
+    #[must_use]
+    pub fn and(mut self, other: Record) -> Record {
+        self.fields.extend(other.fields);
+        self
+    }
+
     /// The fields as `key=value`, separated by single spaces. In a value, white space and every unprintable character
     /// are escaped.
     pub fn to_text(&self) -> String {
@@ -88,7 +111,7 @@ impl Record {
                 Field::Number(value) => value.to_string(),
                 Field::YesNo(value) => (if *value { "yes" } else { "no" }).to_string(),
                 Field::Absent(Some(word)) => (*word).to_string(),
-                Field::Flag(_) | Field::Aside(_) | Field::Absent(None) => continue,
+                Field::Flag(_) | Field::Aside(_) | Field::List(_) | Field::Absent(None) => continue,
             };
             let before = if text.is_empty() { "" } else { " " };
             text.extend([before, key, "=", &value]);
@@ -102,6 +125,7 @@ impl Record {
             .map(|(key, field)| {
                 let value = match field {
                     Field::Text(value) | Field::Aside(value) => Json::from(printable(value)),
+                    Field::List(values) => values.iter().map(|value| printable(value)).collect(),
                     Field::Number(value) => Json::from(*value),
                     Field::Flag(value) | Field::YesNo(value) => Json::from(*value),
                     Field::Absent(_) => Json::Null,
@@ -136,14 +160,16 @@ impl Output {
 /// Write one line on stdout and flush it.
 ///
 /// # Errors
-/// 111 if the line cannot be written, also if the reader has closed the pipe, as in s6's own programs.
+/// 111 if the line cannot be written, also if the reader has closed the pipe. Then the error has no text, because the
+/// reader wants no more words.
 pub fn line(text: impl Into<String>) -> Result<()> {
     let mut text = text.into();
     text.push('\n');
     let mut out = std::io::stdout().lock();
-    (out.write_all(text.as_bytes()))
-        .and_then(|()| out.flush())
-        .map_err(|e| Error::system("write to", "standard output", e))
+    (out.write_all(text.as_bytes())).and_then(|()| out.flush()).map_err(|e| match e.kind() {
+        std::io::ErrorKind::BrokenPipe => Error::new(Kind::System, ""),
+        _ => Error::system("write to", "standard output", e),
+    })
 }
 
 /// The value as one word, for a reader that splits a line at white space, Unicode's included.

@@ -29,12 +29,18 @@ impl Told {
     /// contains 0, the gateway is never killed. An error is ignored, because the caller looks again, and waits only for
     /// a limited time.
     pub fn insist(self, slot: &Path) {
-        let limit = std::fs::read_to_string(slot.join("timeout-kill")).ok();
-        let limit = limit.and_then(|text| text.lines().next()?.trim().parse().ok()).filter(|ms| *ms != 0);
-        if limit.is_some_and(|ms| self.0.elapsed() >= Duration::from_millis(ms) + GRACE) {
+        if timeout_kill(slot).is_some_and(|limit| self.0.elapsed() >= limit + GRACE) {
             let _ = programs::svc("-k", slot);
         }
     }
+}
+
+/// After which time s6-supervise kills a gateway that was told to end: the slot's `timeout-kill`. `None` if the file
+/// does not exist or contains 0, and then the gateway is never killed.
+pub fn timeout_kill(slot: &Path) -> Option<Duration> {
+    let text = std::fs::read_to_string(slot.join("timeout-kill")).ok()?;
+    let ms = text.lines().next()?.trim().parse().ok().filter(|ms| *ms != 0)?;
+    Some(Duration::from_millis(ms))
 }
 
 /// Run `s6-svc OPTIONS SLOT`. If the s6-supervise has ended since the caller looked at it, s6-svscan starts another one,

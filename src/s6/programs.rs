@@ -256,6 +256,45 @@ pub fn svscanctl(options: &str, scandir: &Path) -> Result<()> {
     }
 }
 
+/// The recorded deaths of a service. s6-supervise forgets them when it starts, and the template's `finish` and a start
+/// clear them, so they are those since an operator last ordered the gateway up or down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deaths {
+    /// How many there were, at most `max-death-tally`. An exit with 75 is a wish to be restarted, and not counted.
+    pub count: u64,
+    /// How the last one was: `SIGKILL`, `exit 3`.
+    pub last: Option<String>,
+}
+
+impl Deaths {
+    /// Read the output of s6-svdt: a death a line, the last one last.
+    fn parse(text: &str) -> Deaths {
+        let one = |line: &str| match line.split_ascii_whitespace().collect::<Vec<_>>().as_slice() {
+            [_, "signal", signal] => Some((*signal).to_string()),
+            [_, "exitcode", code] if *code != "75" => Some(format!("exit {code}")),
+            _ => None,
+        };
+        let deaths: Vec<String> = text.lines().filter_map(one).collect();
+        Deaths { count: deaths.len() as u64, last: deaths.last().cloned() }
+    }
+}
+
+/// The recorded deaths of a service, by s6-svdt.
+///
+/// # Errors
+/// 99 if s6-svdt does not end in time. 111 if it cannot be run.
+pub fn svdt(service: &Path) -> Result<Deaths> {
+    // A new s6-supervise has not written the file yet.
+    if !exists(&service.join("supervise/death_tally"))? {
+        return Ok(Deaths::default());
+    }
+    let output = run("s6-svdt", &[service.as_os_str()])?;
+    if !output.status.success() {
+        return Err(failed("s6-svdt", service, &output));
+    }
+    Ok(Deaths::parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
 /// Run `s6-svdt-clear SERVICE`, which forgets the recorded deaths, so that a held service gets all its tries again.
 /// This needs the right to write to `supervise/`. If the caller does not have it, the template's `run` does the same
 /// when it finds `data/held`.
@@ -280,6 +319,15 @@ mod tests {
         for odd in ["", "up (pid 42) 17 seconds", "true true false", "true true false true 1 2 3 4"] {
             assert_eq!(Svstat::parse(odd), None);
         }
+    }
+
+    #[test]
+    fn deaths_are_counted_but_not_wishes_to_be_restarted() {
+        let deaths = |text| Deaths::parse(text);
+        assert_eq!(deaths(""), Deaths::default());
+        let text = "@4000 signal SIGKILL\n@4001 exitcode 75\n@4002 exitcode 3\n@4003 exitcode 75\n";
+        assert_eq!(deaths(text), Deaths { count: 2, last: Some("exit 3".to_string()) });
+        assert_eq!(deaths("@4000 signal SIGSEGV\n").last.as_deref(), Some("SIGSEGV"));
     }
 
     /// Each line differs in one field, so that no field can be read in place of another one.

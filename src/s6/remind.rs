@@ -50,7 +50,7 @@ pub fn remind(scandir: &Scandir, profile: &Profile, deadline: Deadline, log: &dy
     let seen = programs::svscanctl("-a", &scandir.path).and_then(|()| {
         let what = format!("s6-svscan to see {}", path.display());
         let held = || Ok(supervise::is_held(&path)?.then_some(()));
-        let changes = Changes::watch([path.as_path()]).and_locks();
+        let changes = Changes::watch([path.as_path()]).and_locks().by_looks();
         changes.until(deadline.or_after_ms(SEEN_MS), what, held)
     });
     // Take the entry away whether s6-svscan saw it or not, even if the deadline has passed.

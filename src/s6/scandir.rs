@@ -6,6 +6,7 @@ use crate::ground::error::{Error, Kind, Result, cause_text};
 use crate::ground::lock;
 use crate::ground::profile::Profile;
 use crate::ground::trusted::{self, Rule};
+use crate::s6::supervise;
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -181,6 +182,19 @@ impl Scandir {
             // Only a security module refuses root, and this says nothing about whether an s6-svscan runs.
             Err(Errno::ACCESS | Errno::PERM) if !geteuid().is_root() => Ok(Listening::Unknown),
             Err(errno) => Err(Error::system("open", self.path.join(".s6-svscan/control").display(), errno)),
+        }
+    }
+
+    /// The pid of the s6-svscan that holds the lock of this scandir. `None` also if the caller may not look.
+    ///
+    /// # Errors
+    /// 111 if the lock cannot be looked at.
+    pub fn svscan_pid(&self) -> Result<Option<i32>> {
+        let lock = self.path.join(".s6-svscan/lock");
+        match supervise::writer(&lock) {
+            Ok(pid) => Ok(pid.filter(|pid| *pid > 0)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM) => Ok(None),
+            Err(errno) => Err(Error::system("look at", lock.display(), errno)),
         }
     }
 

@@ -198,6 +198,13 @@ impl Slot {
         }
     }
 
+    /// When the gateway was last started, in seconds since the epoch, as the template's `run` has written it. `None` if
+    /// it was never started, or its template does not write the time.
+    pub fn started(&self) -> Option<u64> {
+        let Ok(Content::Bytes(bytes)) = beneath::read(&self.dir, "data/started", 64) else { return None };
+        std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
+    }
+
     fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.shown)
     }

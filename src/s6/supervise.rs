@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Does an s6-supervise hold this service directory? We ask whether a *read* lock would be refused, so that a process
 /// that only has a read lock on `supervise/lock` does not count as a supervisor.
@@ -83,6 +84,13 @@ pub fn is_usable(service: &Path) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// How long ago the status of this service last changed: an order, a start, a death, its readiness. s6-svstat tells only
+/// since when the service is up or down. `None` if there is no status, or the clock was set back.
+pub fn last_change(service: &Path) -> Option<Duration> {
+    let changed = std::fs::symlink_metadata(service.join("supervise/status")).ok()?.modified().ok()?;
+    changed.elapsed().ok()
 }
 
 /// Has s6-supervise written `supervise/status`? Only the file is looked at. Running `s6-svstat` for the service and for

@@ -87,6 +87,8 @@ pub enum Ending {
     Failed(Error),
     /// Wrong usage: the usage line is printed, and the exit code is 100.
     Usage,
+    /// Wrong usage: what is wrong is said before the usage line. The text may quote the command line.
+    Wrong(String),
     /// The help was asked for (`--help`).
     Help,
     /// The version was asked for (`--version`).
@@ -172,32 +174,36 @@ impl Args {
     /// As `operands`, for a tool that takes none.
     ///
     /// # Errors
-    /// As `operands`; `Ending::Usage` if there is an operand.
+    /// As `operands`; `Ending::Wrong` if there is an operand.
     pub fn no_operands(&mut self, own: impl FnMut(char, OsString) -> Result<(), Ending>) -> Result<(), Ending> {
-        if self.operands(own)?.is_empty() { Ok(()) } else { Err(Ending::Usage) }
+        match self.operands(own)?.first() {
+            None => Ok(()),
+            Some(operand) => Err(wrong("an operand too many", operand)),
+        }
     }
 
     /// As `operands`, for a tool that takes one profile.
     ///
     /// # Errors
-    /// As `operands`; `Ending::Usage` unless there is exactly one operand; 100 if the operand is not a valid profile
+    /// As `operands`; `Ending::Wrong` unless there is exactly one operand; 100 if the operand is not a valid profile
     /// name.
     pub fn one_profile(&mut self, own: impl FnMut(char, OsString) -> Result<(), Ending>) -> Result<Profile, Ending> {
         match self.operands(own)?.as_slice() {
             [name] => Ok(Profile::parse(name)?),
-            _ => Err(Ending::Usage),
+            [] => Err(Ending::Wrong(NO_PROFILE.to_string())),
+            [_, more, ..] => Err(wrong("an operand too many", more)),
         }
     }
 
     /// The next operand or option of the tool's own. Shared options are kept for the functions below.
     ///
     /// # Errors
-    /// `Ending::Help`, `Ending::Version`, or `Ending::Usage` for an option that this tool does not have. 100 for a bad
+    /// `Ending::Help`, `Ending::Version`, or `Ending::Wrong` for an option that this tool does not have. 100 for a bad
     /// value of a shared option.
     pub fn item(&mut self) -> Result<Option<Item>, Ending> {
         use lexopt::Arg;
         loop {
-            let (option, value) = match self.parser.next().map_err(|_| Ending::Usage)? {
+            let (option, value) = match self.parser.next().map_err(|error| misread(&error))? {
                 None => return Ok(None),
                 Some(Arg::Value(operand)) => return Ok(Some(Item::Operand(operand))),
                 Some(Arg::Long("help")) => return Err(Ending::Help),
@@ -208,9 +214,13 @@ impl Args {
                         Arg::Long(word) => o.long == word,
                         Arg::Value(_) => false,
                     });
-                    let option = found.ok_or(Ending::Usage)?;
+                    let option = found.ok_or_else(|| match arg {
+                        Arg::Short(letter) => Ending::Wrong(format!("unknown option -{letter}")),
+                        Arg::Long(word) => Ending::Wrong(format!("unknown option --{word}")),
+                        Arg::Value(_) => Ending::Usage,
+                    })?;
                     let value = match option.value {
-                        Some(_) => self.parser.value().map_err(|_| Ending::Usage)?,
+                        Some(_) => self.parser.value().map_err(|error| misread(&error))?,
                         None => OsString::new(),
                     };
                     (option, value)
@@ -291,6 +301,23 @@ impl Args {
     }
 }
 
+/// What is said where a tool needs a profile and none is named.
+pub const NO_PROFILE: &str = "no profile given";
+
+/// Wrong usage because of this word of the command line.
+pub fn wrong(what: &str, word: &OsStr) -> Ending {
+    Ending::Wrong(format!("{what}: {}", word.to_string_lossy()))
+}
+
+/// Wrong usage, as the parser sees it.
+fn misread(error: &lexopt::Error) -> Ending {
+    match error {
+        lexopt::Error::MissingValue { option: Some(option) } => Ending::Wrong(format!("option {option} needs a value")),
+        lexopt::Error::UnexpectedValue { option, .. } => Ending::Wrong(format!("option {option} takes no value")),
+        _ => Ending::Usage,
+    }
+}
+
 /// Run a tool with these arguments, print its error, and return its exit code.
 pub fn main(tool: &'static Tool, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if rustix::process::geteuid().is_root() {
@@ -309,6 +336,11 @@ pub fn main(tool: &'static Tool, arguments: impl Iterator<Item = OsString>) -> E
         Err(Ending::Failed(error)) => {
             log.fatal(&error.text);
             return error.kind.exit().into();
+        }
+        Err(Ending::Wrong(what)) => {
+            log.fatal(&what);
+            log.usage(&format!("{} {}", tool.name, tool.usage));
+            return Exit::Usage.into();
         }
         Err(Ending::Usage) => {
             log.usage(&format!("{} {}", tool.name, tool.usage));

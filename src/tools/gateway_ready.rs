@@ -35,7 +35,7 @@ pub static TOOL: Tool = Tool {
 fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
     let mut pid = None;
     let name = loop {
-        match args.item()?.ok_or(Ending::Usage)? {
+        match args.item()?.ok_or_else(|| Ending::Wrong(cli::NO_PROFILE.to_string()))? {
             Item::Option(_, value) => {
                 let number =
                     parameter::number(&value, "pid", "a process identifier", 1, i32::MAX.unsigned_abs().into());
@@ -48,7 +48,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
     let profile = Profile::parse(&name)?;
     let log = args.log();
     match (pid, prog.is_empty()) {
-        (Some(_), false) => Err(Ending::Usage),
+        (Some(_), false) => Err(Ending::Wrong("-p takes no program".to_string())),
         (None, false) => Err(start(args, &profile, &prog, &log).into()),
         (Some(pid), true) if getppid().is_some_and(|parent| parent.as_raw_nonzero().get() == pid) => {
             // A process must not get a child that it does not know. The parent waits for our end.

@@ -33,7 +33,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         Ok(())
     })?;
     if profile && physical {
-        return Err(Ending::Usage);
+        return Err(Ending::Wrong("-p and -P exclude each other".to_string()));
     }
     let (home, of) = home_of(&args.named_home());
     match (profile, physical) {

@@ -6,7 +6,7 @@ use crate::ground::error::{Error, Exit, Kind, Result as Outcome};
 use crate::ground::message::{Log as _, Stderr};
 use crate::ground::profile::Profile;
 use crate::ground::record::{Record, line};
-use crate::tools::cli::{Args, DRY_RUN, Ending, HOME, Item, Tool, VERBOSE, flag, valued};
+use crate::tools::cli::{self, Args, DRY_RUN, Ending, HOME, Item, Tool, VERBOSE, flag, valued};
 use crate::volume::home::Home;
 use crate::volume::ports::{Book, Range, preferred};
 use crate::work::gateway::exec;
@@ -54,7 +54,11 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         (Mode::Free, Some(profile)) if operands.len() == 0 => return free(args, profile, range),
         (Mode::Preferred, Some(profile)) => preferred(profile, range),
         (Mode::Allocate, Some(profile)) => allocate(args, profile, range)?,
-        _ => return Err(Ending::Usage),
+        (Mode::Allocate | Mode::Preferred | Mode::Free, None) => {
+            return Err(Ending::Wrong(cli::NO_PROFILE.to_string()));
+        }
+        (Mode::List, Some(profile)) => return Err(cli::wrong("an operand too many", profile.as_str().as_ref())),
+        (Mode::Free, Some(_)) => return Err(Ending::Wrong("-d takes one profile and no program".to_string())),
     };
     match operands.next() {
         None => line(port.to_string())?,
@@ -92,7 +96,7 @@ fn parse(args: &mut Args) -> Result<Options, Ending> {
             }
         };
         if mode != Mode::Allocate && mode != chosen {
-            return Err(Ending::Usage);
+            return Err(Ending::Wrong("-p, -d and -l exclude each other".to_string()));
         }
         mode = chosen;
     }

@@ -34,7 +34,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         }
     }
     if prog.is_empty() {
-        return Err(Ending::Usage);
+        return Err(Ending::Wrong("no program given".to_string()));
     }
     let home = Home::open(&args.home())?;
     let interval = (ms != 0).then(|| Duration::from_millis(ms));

@@ -38,7 +38,7 @@ pub static TOOL: Tool = Tool {
 fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
     let mut ports = true;
     let name = loop {
-        match args.item()?.ok_or(Ending::Usage)? {
+        match args.item()?.ok_or_else(|| Ending::Wrong(cli::NO_PROFILE.to_string()))? {
             Item::Option(..) => ports = false,
             Item::Operand(name) => break name,
         }

@@ -45,7 +45,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
         match args.item()? {
             Some(Item::Operand(name)) => break name,
             Some(Item::Option(..)) => only_label = true,
-            None => return Err(Ending::Usage),
+            None => return Err(Ending::Wrong(cli::NO_PROFILE.to_string())),
         }
     };
     let prog = args.rest()?;

@@ -6,7 +6,7 @@ use crate::ground::message::{Log as _, Stderr};
 use crate::ground::profile::Profile;
 use crate::ground::record::Record;
 use crate::s6::supervise;
-use crate::tools::cli::{Args, Ending, Opt, flag};
+use crate::tools::cli::{Args, Ending, NO_PROFILE, Opt, flag, wrong};
 use crate::tools::{Failures, profiles};
 use crate::work::action::Action;
 use crate::work::container;
@@ -26,7 +26,7 @@ pub const FORCE: Opt = flag('f', "force", "do it even if this container owns no 
 /// Read the command line of hermes-svc-start or -restart: the profiles, and what is waited for (`-w` or `-W`).
 ///
 /// # Errors
-/// As `Several::parse`. `Ending::Usage` if both `-w` and `-W` are given. 102 if this container owns no gateways and
+/// As `Several::parse`. `Ending::Wrong` if both `-w` and `-W` are given. 102 if this container owns no gateways and
 /// `-f` is not given, 111 if that cannot be told.
 pub fn parse_start(args: &mut Args) -> std::result::Result<(Several, Until), Ending> {
     let (mut until, mut force) = (Until::Ordered, false);
@@ -40,7 +40,7 @@ pub fn parse_start(args: &mut Args) -> std::result::Result<(Several, Until), End
             _ => Until::Ready,
         };
         if until != Until::Ordered && until != chosen {
-            return Err(Ending::Usage);
+            return Err(Ending::Wrong("-w and -W exclude each other".to_string()));
         }
         until = chosen;
         Ok(())
@@ -61,7 +61,7 @@ impl Several {
     /// Read the whole command line, and pass the options that the tool has besides `-a` to `own`.
     ///
     /// # Errors
-    /// Those of `own`; `Ending::Usage` unless there is either `-a` or a profile.
+    /// Those of `own`; `Ending::Wrong` unless there is either `-a` or a profile.
     pub fn parse(
         args: &mut Args,
         mut own: impl FnMut(char) -> std::result::Result<(), Ending>,
@@ -74,7 +74,11 @@ impl Several {
             }
             other => own(other),
         })?;
-        if all == operands.is_empty() { Ok(Several { all, operands }) } else { Err(Ending::Usage) }
+        match operands.first() {
+            None if !all => Err(Ending::Wrong(NO_PROFILE.to_string())),
+            Some(operand) if all => Err(wrong("-a acts on all profiles, and takes no operand", operand)),
+            _ => Ok(Several { all, operands }),
+        }
     }
 
     /// The profiles to act on: with `-a` the result of `all`, else those that were named.

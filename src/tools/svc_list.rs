@@ -30,7 +30,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
         Ok(())
     })?;
     if up && down {
-        return Err(Ending::Usage);
+        return Err(Ending::Wrong("-u and -d exclude each other".to_string()));
     }
     let scandir = Scandir::open(&args.scandir())?;
     let mut failures = Failures::none();

@@ -50,7 +50,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
         Ok(())
     })?;
     if boot && !operands.is_empty() {
-        return Err(Ending::Usage);
+        return Err(Ending::Wrong("-b and profiles exclude each other".to_string()));
     }
     let mut failures = Failures::none();
     let mut named = profiles(args, &operands, &mut failures);

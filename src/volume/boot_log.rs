@@ -29,12 +29,17 @@ pub fn time_zone() -> TimeZone {
     local.unwrap_or(TimeZone::UTC)
 }
 
-/// Append these lines, each with an ISO 8601 time with offset in front.
+/// The present time in the machine's zone, in ISO 8601 with offset.
+pub fn now() -> String {
+    Timestamp::now().to_zoned_datetime(time_zone()).strftime("%Y-%m-%dT%H:%M:%S%z").to_string()
+}
+
+/// Append these lines, each with the time in front.
 ///
 /// # Errors
 /// 111 if the log cannot be opened or written.
 pub fn append(home: &Home, lines: &str) -> Result<()> {
-    let now = Timestamp::now().to_zoned_datetime(time_zone()).strftime("%Y-%m-%dT%H:%M:%S%z").to_string();
+    let now = now();
     let text: String = lines.lines().flat_map(|line| [&now, " ", line, "\n"]).collect();
     let shown = home.path.join("logs").join(NAME);
     let unable = |e: std::io::Error| Error::system("write", shown.display(), e);

@@ -45,6 +45,9 @@ pub struct Holder {
     pub host: String,
     /// The pid of the holder's parent when the holder started.
     pub parent: i32,
+    /// When the holder took the lock, in seconds since the epoch, if it says so. A gateway takes the lock just before
+    /// it becomes Hermes Agent, and may have waited for the lock.
+    pub taken: Option<u64>,
 }
 
 /// The state of this profile's gateway lock; `Free` if there is no such profile.
@@ -105,6 +108,14 @@ impl Holding {
         }
     }
 
+    /// When this process of our pid namespace took the lock, if it holds the lock and says so.
+    pub fn taken_by(&self, pid: i32) -> Option<u64> {
+        match self {
+            Holding::Held(Some(holder)) if holder.here && holder.pid == pid => holder.taken,
+            _ => None,
+        }
+    }
+
     /// Does a process in our pid namespace hold the lock? That process runs, whatever s6 knows about it.
     pub fn is_held_here(&self) -> bool {
         matches!(self, Holding::Held(Some(holder)) if holder.here)
@@ -154,6 +165,7 @@ fn parse(bytes: &[u8], namespace: &str, boot: &str) -> Option<Holder> {
         here: is("pid_namespace", namespace) && is("boot_id", boot),
         host: value.get("host").and_then(Value::as_str).unwrap_or("unknown").chars().take(64).collect(),
         parent: number("parent").and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0),
+        taken: number("taken"),
     })
 }
 
@@ -175,7 +187,7 @@ mod tests {
         let text = br#"{"pid":7,"start_time":99,"parent":5,"pid_namespace":"pid:[1]","boot_id":"b","host":"h"}
 rest of an older, longer line"#;
         for (namespace, boot, here) in [("pid:[1]", "b", true), ("pid:[2]", "b", false), ("pid:[1]", "c", false)] {
-            let expected = Holder { pid: 7, start_time: 99, here, host: "h".to_string(), parent: 5 };
+            let expected = Holder { pid: 7, start_time: 99, here, host: "h".to_string(), parent: 5, taken: None };
             assert_eq!(parse(text, namespace, boot), Some(expected));
         }
     }

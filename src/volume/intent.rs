@@ -219,7 +219,12 @@ fn rewrite(
     shown: &str,
     change: impl Fn(State) -> std::io::Result<Option<Fields>>,
 ) -> Result<Option<String>> {
-    let unable = |e: std::io::Error| Error::system("write", shown, e);
+    let unable = |e: std::io::Error| {
+        let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
+        let error = Error::system("write", shown, e);
+        let hint = if denied { " (hermes-fix-attrs gives back what root left)" } else { "" };
+        Error::new(error.kind, format!("{}{hint}", error.text))
+    };
     let mut tries_left = TRIES;
     loop {
         tries_left -= 1;

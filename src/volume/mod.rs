@@ -11,6 +11,7 @@ pub mod log_files;
 pub mod log_line;
 pub mod planned_stop;
 pub mod ports;
+pub mod root_left;
 pub mod settings;
 pub mod stale;
 pub mod start_now;

@@ -80,6 +80,19 @@ impl Prior {
     }
 }
 
+/// What a gateway says about one of its platforms that is not as it should be. The texts are untrusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The name of the platform, and its state: `telegram:retrying`.
+    pub what: String,
+    /// The error that the gateway has written down.
+    pub error: String,
+}
+
+/// The most platforms, and the most characters of a text about one, that are believed.
+const MOST_TROUBLES: usize = 5;
+const LONGEST_TROUBLE: usize = 300;
+
 /// The content of a state file.
 #[derive(Debug)]
 pub enum State {
@@ -196,6 +209,19 @@ impl State {
     pub fn string(&self, key: &str) -> Option<String> {
         let json = self.field(key).filter(|json| json.starts_with('"'))?;
         Some(serde_json::from_str(json).unwrap_or_else(|_| char::REPLACEMENT_CHARACTER.to_string()))
+    }
+
+    /// The platforms that have an error. Hermes Agent clears the error of a platform when it connects.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let platforms: BTreeMap<String, Value> =
+            self.field("platforms").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        let short = |text: &str| text.chars().take(LONGEST_TROUBLE).collect::<String>();
+        let trouble = |(name, platform): (String, Value)| {
+            let text = |key: &str| platform.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
+            let (error, state) = (text("error_message")?, text("state").unwrap_or("unknown"));
+            (state != "connected").then(|| Trouble { what: short(&format!("{name}:{state}")), error: short(error) })
+        };
+        platforms.into_iter().filter_map(trouble).take(MOST_TROUBLES).collect()
     }
 
     /// A field that is a whole number and not negative.

@@ -27,6 +27,17 @@ pub fn s6_is_pid_1() -> Result<bool> {
     }
 }
 
+/// Is s6 about to start here? In the first second of a container, process 1 is s6-overlay's `/init` or one of the
+/// programs that it executes in turn.
+///
+/// # Errors
+/// 111 if process 1 cannot be looked at.
+pub fn is_starting() -> Result<bool> {
+    let of_overlay =
+        |word: &String| word == "/init" || ["/s6-overlay/", "s6-linux-init"].iter().any(|p| word.contains(p));
+    Ok(text(process::arguments(1)?).iter().take(2).any(of_overlay) || s6_is_pid_1()?)
+}
+
 /// Why this container is not to own gateways. `None` if it is to own them. The reason is the note of the `done` line.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::s6::template::Template;
 use crate::volume::home::Home;
 use crate::volume::intent::{self, Guard, Intent, Patience};
 use crate::work::whose;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The context of an operation.
 pub struct Context<'a> {
@@ -30,11 +30,30 @@ pub struct Context<'a> {
     pub patience: Patience,
 }
 
+/// The path of the slot of this profile. A profile that does not exist and has no slot is named as such.
+///
+/// # Errors
+/// 100 if there is neither a slot nor a profile, 102 if there is only a profile. 111 if they cannot be looked at.
+pub fn require_slot(home: &Home, scandir: &Scandir, profile: &Profile) -> Result<PathBuf> {
+    match scandir.require_slot(profile) {
+        Err(error) if error.kind == Kind::WrongState && !home.has(profile)? => Err(home.no_such(profile)),
+        found => found,
+    }
+}
+
 impl<'a> Context<'a> {
     /// A context whose deadline is `ms` milliseconds from now; 0 means no limit.
     pub fn new(home: &'a Home, scandir: &'a Scandir, dry_run: bool, ms: u64, log: &'a dyn Log) -> Context<'a> {
         let deadline = Deadline::of_command(ms);
         Context { home, scandir, dry_run, deadline, log, patience: Patience::default() }
+    }
+
+    /// The path of the slot of this profile.
+    ///
+    /// # Errors
+    /// As the function `require_slot`.
+    pub fn require_slot(&self, profile: &Profile) -> Result<PathBuf> {
+        require_slot(self.home, self.scandir, profile)
     }
 
     /// A plan for this profile's slot, made from this template, with no variables of its own.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
+    /// Hermes Agent cannot read `config.yaml`, and ignores all of it.
+    BadConfig,
     /// The gateway is down, and s6-supervise is about to start it again.
     BetweenTries,
     /// This is a dashboard container. Another container owns the gateways.
@@ -18,10 +20,16 @@ pub enum Note {
     Ended(String),
     /// The gateway is the container's own command, and s6 does not run it.
     Foreground,
+    /// A signal has stopped the gateway's process (SIGSTOP). It does nothing until it is continued.
+    Frozen,
     /// The gateway is down for good after too many deaths or a permanent error.
     Held,
-    /// Another process holds the gateway lock, and this profile's gateway waits for it.
-    HeldBy(String),
+    /// A platform of the gateway is in trouble, according to the gateway: its name and its state.
+    Platform(String),
+    /// Something that belongs to root is in the way of the profile's account.
+    RootLeft,
+    /// Another process holds the gateway lock. This profile's gateway waits for it, or is down here.
+    ServedBy(String),
     /// A link has the name of a profile, and does not lead to one.
     Link(Link),
     /// There is a profile directory whose name is not a valid profile name.
@@ -78,6 +86,7 @@ impl From<Why> for Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Note::BadConfig => "bad-config",
             Note::BetweenTries => "between-tries",
             Note::DashboardContainer => "dashboard-container",
             Note::Draining => "draining",
@@ -85,7 +94,10 @@ impl fmt::Display for Note {
             Note::Ended(how) => how,
             Note::Foreground => "foreground",
             Note::Held => "held",
-            Note::HeldBy(who) => return write!(f, "held by {who}"),
+            Note::Frozen => "frozen",
+            Note::Platform(which) => which,
+            Note::RootLeft => "root-left",
+            Note::ServedBy(who) => return write!(f, "served by {who}"),
             Note::InvalidName => "invalid-name",
             Note::Link(Link::Foreign(_)) => "foreign-link",
             Note::Link(Link::Empty) => "empty-link",

@@ -33,7 +33,7 @@ pub enum Begun {
 /// 100 if there is no such profile. 102 if it is not registered or not supervised. 111 if the intent cannot be
 /// recorded, or s6 does not obey. 99 if the order does not show in time.
 pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Begun> {
-    let slot = site.scandir.require_slot(profile)?;
+    let slot = site.require_slot(profile)?;
     site.require_own(profile)?;
     site.home.require(profile)?;
     container::refuse_foreground(profile)?;

@@ -187,7 +187,7 @@ pub fn wait(site: &Context, profile: &Profile, until: Until, draining: Option<i3
         let patience = site.deadline.patience(nap.max(Duration::from_millis(1)), format_args!("{profile}: {what}"));
         changes.sleep(patience.map_err(|error| {
             let why = obstacle(site, profile, &stat, drains).unwrap_or_default();
-            Error::new(error.kind, format!("{}{why}; {}", error.text, last_words::hint(site.home, profile)))
+            Error::new(error.kind, format!("{}{why}; {}", error.text, last_words(site, profile)))
         })?)?;
     }
     let _guard = site.guard(profile)?;
@@ -226,5 +226,11 @@ fn obstacle(site: &Context, profile: &Profile, stat: &Svstat, drains: bool) -> O
 }
 
 fn dead(site: &Context, profile: &Profile, why: &str) -> Error {
-    Error::new(Kind::System, format!("unable to start {profile}: it {why}; {}", last_words::hint(site.home, profile)))
+    Error::new(Kind::System, format!("unable to start {profile}: it {why}; {}", last_words(site, profile)))
+}
+
+/// Where to look, and what the gateway has said since it was started.
+fn last_words(site: &Context, profile: &Profile) -> String {
+    let started = Slot::find(site.scandir, profile).ok().flatten().and_then(|slot| slot.started());
+    last_words::hint(site.home, profile, started)
 }

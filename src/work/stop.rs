@@ -16,10 +16,10 @@ use crate::work::gateway::take_lock;
 /// the marker Hermes Agent would record that it was stopped (A1).
 ///
 /// # Errors
-/// 102 if the profile is not registered or not supervised, 111 if the intent cannot be recorded or s6 does not obey, 99
+/// 100 if there is neither a profile nor a slot. 102 if the profile is not registered or not supervised, 111 if the intent cannot be recorded or s6 does not obey, 99
 /// if the order does not show in time.
 pub fn order(site: &Context, profile: &Profile, keep_intent: bool) -> Result<bool> {
-    let slot = site.scandir.require_slot(profile)?;
+    let slot = site.require_slot(profile)?;
     site.require_usable(profile, &slot)?;
     // A slot may outlive its profile, and must be stoppable even then.
     let keep_intent = keep_intent || !site.home.has(profile)?;

@@ -8,7 +8,10 @@ fn inspect(template: &str) -> String {
 fn the_image_says_how_it_starts_what_it_keeps_and_what_it_is() {
     assert_eq!(inspect("{{json .Config.Entrypoint}}"), r#"["/init","/opt/hermes/docker/main-wrapper.sh"]"#);
     assert_eq!(inspect("{{json .Config.Volumes}}"), r#"{"/opt/data":{}}"#);
-    assert_eq!(inspect("{{json .Config.Healthcheck.Test}}"), r#"["CMD","/usr/local/bin/hermes-svc-status","-c"]"#);
+    assert_eq!(
+        inspect("{{json .Config.Healthcheck.Test}}"),
+        r#"["CMD","/usr/local/bin/hermes-svc-status","-r","-g","120000"]"#
+    );
     assert_eq!(inspect("{{.Config.User}}"), "");
     // The ports of default's API server and of the dashboard.
     assert_eq!(inspect("{{json .Config.ExposedPorts}}"), r#"{"8642/tcp":{},"9119/tcp":{}}"#);

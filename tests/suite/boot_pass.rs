@@ -5,6 +5,7 @@ use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Instant;
 
 /// The line `reconcile: done ...` with these counts: profiles, started, registered, unchanged, updated, removed,
 /// skipped, failed.
@@ -867,26 +868,6 @@ fn a_pass_does_not_lift_a_hold() {
 }
 
 #[test]
-fn a_pass_asks_for_one_scan() {
-    // s6-svscan reads each order as a byte from its FIFO. A stopped s6-svscan reads none, so the bytes can be counted.
-    let tree = Tree::up();
-    for name in ["a1", "b1", "c1"] {
-        tree.profile(name).intent("running");
-    }
-    kill(tree.svscan_pid(), Signal::STOP);
-    pass(&tree).is(0, "*\n*\n*\n*\nreconcile: done profiles=4 started=3 *\n", "");
-    let control =
-        fs::File::options().read(true).write(true).open(tree.scandir().join(".s6-svscan/control")).expect("FIFO");
-    let mut bytes = [0u8; 16];
-    let read = rustix::io::read(&control, &mut bytes).expect("the command");
-    assert_eq!(&bytes[..read], b"a");
-    std::io::Write::write_all(&mut &control, b"a").expect("the command");
-    drop(control);
-    kill(tree.svscan_pid(), Signal::CONT);
-    tree.wait_up("c1");
-}
-
-#[test]
 fn the_watch_of_a_profile_and_a_pass_may_cross() {
     // Run reconcile-one, reconcile-all and register for the same profile, all at once and repeatedly.
     let tree = Tree::up();
@@ -944,4 +925,25 @@ fn a_pass_on_a_full_volume_publishes_all_the_same() {
     assert!(ran.stderr.lines().all(|l| l.ends_with(": No space left on device")), "{ran}");
     // The rest of the tree does not see the volume with this profile, so nothing else can be checked.
     wait_for("a supervisor", || tree.supervisor(&tree.slot("coder")));
+}
+
+/// `default` must not wait for thousands of other profiles, and s6-svscan looks at every slot in each scan.
+#[test]
+fn a_pass_asks_for_a_scan_after_its_first_slot_and_not_after_each() {
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+    let tree = Tree::new();
+    (0..100).for_each(|n| drop(tree.profile(&format!("p{n:02}"))));
+    // The test is the one who listens, so it sees each request.
+    let control = tree.scandir().join(".s6-svscan/control");
+    fs::create_dir(control.parent().expect("a directory")).expect("a directory");
+    mknodat(CWD, &control, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a FIFO");
+    let fifo = open(&control, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).expect("the FIFO");
+    let start = Instant::now();
+    let ran = tree.tool("hermes-reconcile-all").run();
+    let most = 3 + start.elapsed().as_secs();
+    assert_eq!((ran.code, tree.slots().len()), (0, 101), "{ran}");
+    let mut asked = [0; 1000];
+    let count = rustix::io::read(&fifo, &mut asked).expect("a request");
+    assert!(asked[..count].iter().all(|byte| *byte == b'a'), "{:?}", &asked[..count]);
+    assert!((2..=most).contains(&(count as u64)), "{count} scans, expected at most {most}: {ran}");
 }

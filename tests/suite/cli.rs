@@ -30,8 +30,9 @@ const TOOLS: [&str; 18] = [
 #[track_caller]
 fn usage(tree: &Tree, tool: &str) -> String {
     let ran = tree.tool(tool).arg("--no-such-option").run();
-    let ran = ran.is(100, "", &format!("{tool}: usage: {tool} *\n"));
-    ran.stderr.trim_end().strip_prefix(&format!("{tool}: usage: ")).expect("a usage line").to_string()
+    let words = format!("{tool}: fatal: unknown option --no-such-option\n{tool}: usage: ");
+    let ran = ran.is(100, "", &format!("{words}{tool} *\n"));
+    ran.stderr.trim_end().strip_prefix(&words).expect("a usage line").to_string()
 }
 
 #[test]
@@ -69,12 +70,20 @@ fn the_version_goes_to_stdout_and_is_success() {
 }
 
 #[test]
-fn an_unknown_option_prints_the_usage_line_and_nothing_else() {
+fn an_unknown_option_is_named_before_the_usage_line() {
     let tree = Tree::new();
     for tool in TOOLS {
         let line = format!("{tool}: usage: {}\n", usage(&tree, tool));
-        for option in ["-Z", "-?", "--no-such-option", "--no-such-option=x", "-vZ"] {
-            tree.tool(tool).arg(option).run().is(100, "", &line);
+        for (typed, named) in [
+            ("-Z", "-Z"),
+            ("-?", "-?"),
+            ("--no-such-option", "--no-such-option"),
+            ("--no-such-option=x", "--no-such-option"),
+            ("--\u{1b}[2J", "--\\u{1b}[2J"),
+            ("-vZ", "-Z"),
+        ] {
+            let fatal = format!("{tool}: fatal: unknown option {named}\n");
+            tree.tool(tool).arg(typed).run().is(100, "", &(fatal + &line));
         }
     }
 }
@@ -89,12 +98,20 @@ fn of_alternatives_only_one_may_be_given() {
             let flags: Vec<&str> = group.split_whitespace().filter(|word| word.starts_with('-')).collect();
             for pair in flags.windows(2) {
                 seen += 1;
-                tree.tool(tool).args(pair).arg("coder").run().is(100, "", &format!("{tool}: usage: *\n"));
-                tree.tool(tool).args([pair[1], pair[0], "coder"]).run().is(100, "", &format!("{tool}: usage: *\n"));
+                tree.tool(tool).args(pair).arg("coder").run().is(
+                    100,
+                    "",
+                    &format!("{tool}: fatal: *\n{tool}: usage: *\n"),
+                );
+                tree.tool(tool).args([pair[1], pair[0], "coder"]).run().is(
+                    100,
+                    "",
+                    &format!("{tool}: fatal: *\n{tool}: usage: *\n"),
+                );
             }
         }
     }
-    assert_eq!(seen, 7);
+    assert_eq!(seen, 11);
 }
 
 #[test]
@@ -104,7 +121,11 @@ fn an_option_without_its_value_is_wrong_usage() {
         let usage = usage(&tree, tool);
         let words: Vec<&str> = usage.split_whitespace().collect();
         for pair in words.windows(2).filter(|w| w[0].starts_with('-') && !["]", "|"].contains(&w[1])) {
-            tree.tool(tool).arg(pair[0]).run().is(100, "", &format!("{tool}: usage: *\n"));
+            tree.tool(tool).arg(pair[0]).run().is(
+                100,
+                "",
+                &format!("{tool}: fatal: option * needs a value\n{tool}: usage: *\n"),
+            );
         }
     }
 }
@@ -113,7 +134,11 @@ fn an_option_without_its_value_is_wrong_usage() {
 fn a_flag_takes_no_value() {
     let tree = Tree::new();
     for tool in TOOLS {
-        tree.tool(tool).arg("--verbose=1").run().is(100, "", &format!("{tool}: usage: *\n"));
+        tree.tool(tool).arg("--verbose=1").run().is(
+            100,
+            "",
+            &format!("{tool}: fatal: option --verbose takes no value\n{tool}: usage: *\n"),
+        );
     }
 }
 

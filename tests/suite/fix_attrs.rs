@@ -210,21 +210,17 @@ fn bad_input_has_one_line_and_its_exit_code() {
     let volume = Volume::new();
     let file = volume.root_file("file").display().to_string();
     let missing = volume.path("missing").display().to_string();
+    let usage = |wrong: &str| {
+        let options = "[ -H home ] [ -v ] [ -n ] [ -j ] [ -d levels | -o uid ] [ -t ms ]";
+        format!("fatal: {wrong}\nhermes-fix-attrs: usage: hermes-fix-attrs {options}")
+    };
     for (arguments, code, line) in [
         (["-H", "/"], 100, "fatal: refusing to give / away: it is no home".to_string()),
         (["-H", "/etc/ssl"], 100, "fatal: refusing to give /etc/ssl away: it is no home".to_string()),
         (["-H", &missing], 111, format!("fatal: unable to open {missing}: No such file or directory")),
         (["-H", &file], 111, format!("fatal: unable to open {file}: Not a directory")),
-        (
-            ["-n", "operand"],
-            100,
-            "usage: hermes-fix-attrs [ -H home ] [ -v ] [ -n ] [ -j ] [ -o uid ] [ -t ms ]".to_string(),
-        ),
-        (
-            ["-n", "-x"],
-            100,
-            "usage: hermes-fix-attrs [ -H home ] [ -v ] [ -n ] [ -j ] [ -o uid ] [ -t ms ]".to_string(),
-        ),
+        (["-n", "operand"], 100, usage("an operand too many: operand")),
+        (["-n", "-x"], 100, usage("unknown option -x")),
     ] {
         let (ended, stdout, stderr) = run(volume.tool(TOOL).args(arguments));
         assert_eq!((ended, stdout.as_str()), (code, ""), "{arguments:?}");

@@ -62,6 +62,27 @@ fn what_is_nested_deeper_than_200_levels_is_left_to_root_and_said_once() {
 }
 
 #[test]
+fn levels_that_were_not_asked_for_are_left_for_another_run() {
+    let volume = Volume::new();
+    // The profile's own directory is at level 2 of the home.
+    comb(&volume, 5, &[0, 1, 2]);
+    let (code, stdout, stderr) = fix(&volume, &["-d", "3"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let done = |updated| format!("fix-attrs: done checked=* updated={updated} failed=0 ms=*\n");
+    let records = "fix-attrs: path=profiles/deep/*roots action=updated\n".repeat(2);
+    assert!(crate::support::glob(&(records + &done(2)), &stdout), "{stdout}");
+    assert_eq!(volume.owner("profiles/deep/a/b/roots"), 0);
+    let (code, stdout, stderr) = fix(&volume, &[]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.starts_with("fix-attrs: path=profiles/deep/a/b/roots action=updated\n"), "{stdout}");
+    for options in [&["-d", "3", "-o", "1000"][..], &["-d", "x"], &["-d", "-1"], &["-o", "0"]] {
+        let (code, stdout, stderr) = fix(&volume, options);
+        assert_eq!((code, stdout.as_str()), (100, ""));
+        assert!(stderr.starts_with("hermes-fix-attrs: fatal: ") && stderr.contains(": usage: "), "{stderr}");
+    }
+}
+
+#[test]
 fn a_pass_that_takes_too_long_ends_with_99_and_says_how_far_it_came() {
     let volume = Volume::new();
     volume.profile("coder");

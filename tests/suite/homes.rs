@@ -102,7 +102,11 @@ fn inside_the_gateway_of_a_named_profile_its_home_is_meant() {
     run(&tree, &tree.home(), "hermes-home").is(0, &home, "");
     run(&tree, &tree.home(), "hermes-home -p").is(0, "default\n", "");
     run(&tree, &inside, "hermes-home -P").is(0, &home, "");
-    run(&tree, &inside, "hermes-home -pP").is(100, "", "hermes-home: usage: **");
+    run(&tree, &inside, "hermes-home -pP").is(
+        100,
+        "",
+        "hermes-home: fatal: -p and -P exclude each other\nhermes-home: usage: **",
+    );
     assert!(!coder.dir.join("profiles").exists());
 }
 

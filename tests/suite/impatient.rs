@@ -111,7 +111,7 @@ fn start_waits_for_the_new_gateway_while_the_old_one_still_drains() {
         let old = tree.wait_up("coder");
         tree.tool("hermes-svc-stop").arg("coder").run().is(0, "profile=coder action=stopped\n", "");
         drains(&coder);
-        start(&tree, &["-t", "500", wait, "coder"]).fails(99, "timed out after 500 ms waiting for coder: *; see *");
+        start(&tree, &["-t", "1500", wait, "coder"]).fails(99, "timed out after 1500 ms waiting for coder: *; see *");
         start(&tree, &[wait, "coder"]).is(0, "profile=coder action=unchanged\n", "");
         assert_ne!(tree.gateway("coder"), Some(old), "{wait}");
         is_another(&tree, &coder, old);
@@ -197,7 +197,7 @@ fn a_profile_without_a_slot_is_explained_too() {
     tree.profile("coder").intent("running");
     tree.tool("hermes-svc-status").args(["-x", "coder"]).run().is(
         102,
-        "Manager: *\ncoder is down, and its intent is running\n  because it has no slot*\n  next: hermes-svc-start coder*\n",
+        "Manager: *\ncoder is down, and its intent is running\n  because it has no slot*\n  next: hermes-reconcile-all *\n",
         "hermes-svc-status: fatal: no such gateway: coder is not registered in *\n",
     );
 }

@@ -132,7 +132,11 @@ fn no_such_profile_is_100_and_the_others_are_shown_all_the_same() {
     logs(&tree, &["Coder"]).fails(100, "invalid profile name \"Coder\"*");
     logs(&tree, &["-S", "soon", "coder"]).fails(100, "invalid time \"soon\": it must be a time *");
     logs(&tree, &["-n", "-1", "coder"]).fails(100, "invalid number of lines \"-1\"*");
-    logs(&tree, &["-b", "coder"]).is(100, "", "hermes-svc-logs: usage: *\n");
+    logs(&tree, &["-b", "coder"]).is(
+        100,
+        "",
+        "hermes-svc-logs: fatal: -b and profiles exclude each other\nhermes-svc-logs: usage: *\n",
+    );
     let warning = "hermes-svc-logs: warning: writer has no log yet: no */logs/gateways/writer/current\n";
     logs(&tree, &["writer"]).is(0, "", warning);
 }

@@ -32,6 +32,9 @@ mod lifecycle;
 /// The status, which is s6's state beside the intent; and the supervisor.
 mod status;
 
+/// What hermes-svc-status -x says, and whether it helps.
+mod explained;
+
 /// hermes-reconcile-one.
 mod reconcile_one;
 

@@ -112,15 +112,18 @@ fn no_name_at_all_is_wrong_usage_and_so_is_one_too_many() {
         "hermes-svc-stop",
         "hermes-svc-restart",
     ] {
-        tree.tool(tool).run().is(100, "", &format!("{tool}: usage: {tool} *\n"));
+        tree.tool(tool).run().is(100, "", &format!("{tool}: fatal: no profile given\n{tool}: usage: {tool} *\n"));
     }
     for tool in ["hermes-svc-register", "hermes-svc-unregister", "hermes-reconcile-one"] {
-        tree.tool(tool).args(["a", "b"]).run().is(100, "", &format!("{tool}: usage: {tool} *\n"));
+        let words = format!("{tool}: fatal: an operand too many: b\n{tool}: usage: {tool} *\n");
+        tree.tool(tool).args(["a", "b"]).run().is(100, "", &words);
     }
     for tool in ["hermes-reconcile-all", "hermes-svc-list", "hermes-detect-supervisor", "hermes-fix-attrs"] {
-        tree.tool(tool).arg("a").run().is(100, "", &format!("{tool}: usage: {tool} *\n"));
+        let words = format!("{tool}: fatal: an operand too many: a\n{tool}: usage: {tool} *\n");
+        tree.tool(tool).arg("a").run().is(100, "", &words);
     }
     for tool in ["hermes-svc-start", "hermes-svc-stop", "hermes-svc-restart"] {
-        tree.tool(tool).args(["-a", "coder"]).run().is(100, "", &format!("{tool}: usage: {tool} *\n"));
+        let words = format!("{tool}: fatal: -a acts on all profiles, and takes no operand: coder\n{tool}: usage: *\n");
+        tree.tool(tool).args(["-a", "coder"]).run().is(100, "", &words);
     }
 }

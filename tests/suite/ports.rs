@@ -595,18 +595,19 @@ fn the_program_gets_the_port_and_the_callers_own_rights() {
 #[test]
 fn a_wrong_command_line_is_usage() {
     let place = Place::new(&["coder"]);
-    for arguments in [
-        &[][..],
-        &["-x", "coder"],
-        &["-r"],
-        &["-p", "-d", "coder"],
-        &["-d", "-l"],
-        &["-l", "coder"],
-        &["-d", "coder", "true"],
-        &["-p"],
-        &["-s", "/run/service", "coder"],
+    for (arguments, wrong) in [
+        (&[][..], "no profile given"),
+        (&["-x", "coder"], "unknown option -x"),
+        (&["-r"], "option -r needs a value"),
+        (&["-p", "-d", "coder"], "-p, -d and -l exclude each other"),
+        (&["-d", "-l"], "-p, -d and -l exclude each other"),
+        (&["-l", "coder"], "an operand too many: coder"),
+        (&["-d", "coder", "true"], "-d takes one profile and no program"),
+        (&["-p"], "no profile given"),
+        (&["-s", "/run/service", "coder"], "unknown option -s"),
     ] {
-        let usage = Ended { code: Some(100), stdout: String::new(), stderr: USAGE.to_string() };
+        let stderr = format!("hermes-port-alloc: fatal: {wrong}\n{USAGE}");
+        let usage = Ended { code: Some(100), stdout: String::new(), stderr };
         assert_eq!(place.run(arguments), usage, "{arguments:?}");
     }
     for variable in ["", "1A", "A B", "A=B", "é"] {

@@ -134,16 +134,17 @@ fn the_table_is_for_people() {
     assert_eq!((ran.code, ran.stderr.as_str(), rows.len()), (0, "", 6), "{ran}");
     assert_eq!(ran.lines()[0], format!("Manager: s6 (scandir {})", tree.scandir().display()));
     let titles: Vec<String> = rows[1].iter().map(|word| word.to_lowercase()).collect();
-    assert_eq!(titles, ["profile", "state", "pid", "uptime", "ready", "intent", "port", "note"], "{ran}");
+    assert_eq!(titles, ["profile", "state", "pid", "since", "ready", "intent", "port", "note"], "{ran}");
     let pid = tree.gateway("coder").expect("up").to_string();
     for (row, start, intent) in [
-        (&rows[2], vec!["default", "down", "-", "-"], "none"),
-        (&rows[3], vec!["broken", "held", "-", "-"], "running"),
+        (&rows[2], vec!["default", "down", "-"], "none"),
+        (&rows[3], vec!["broken", "held", "-"], "running"),
         (&rows[4], vec!["coder", "up", &pid], "running"),
-        (&rows[5], vec!["writer", "down", "-", "-"], "stopped"),
+        (&rows[5], vec!["writer", "down", "-"], "stopped"),
     ] {
         assert_eq!(row[..start.len()], start, "{ran}");
         assert_eq!(row[5], intent, "{ran}");
+        assert!(row[3].ends_with(['s', 'm', 'h']), "since when: {ran}");
     }
     assert_eq!((rows[4][4], rows[4][6], rows[5][6]), ("yes", "off", "9685"), "{ran}");
     assert_eq!(rows[3][7..], ["exit-78,", "wanted-but-down"], "what holds it: {ran}");
@@ -161,10 +162,17 @@ fn a_name_that_is_none_hides_no_other() {
     let status = |args: &[&str]| tree.tool("hermes-svc-status").args(args).run();
     let stderr = "hermes-svc-status: fatal: invalid profile name \"Bad\"*\n";
     status(&["-j", "Bad", "coder", "coder"]).is(100, "{\"profile\":\"coder\",*}\n", stderr);
-    let both = format!("{stderr}hermes-svc-status: fatal: no such gateway: nobody *\n");
-    status(&["coder", "nobody", "Bad"]).is(102, "Manager: *\nPROFILE *\ncoder *\n", &both);
+    let both = format!("{stderr}hermes-svc-status: fatal: no such profile: nobody (no *SOUL.md)\n");
+    status(&["coder", "nobody", "Bad"]).is(100, "Manager: *\nPROFILE *\ncoder *\n", &both);
     // If no valid name is left, the profiles are not all shown, as they would be if no name were given.
     status(&["Bad"]).is(100, "", stderr);
+    for options in [&["nobody"][..], &["-x", "nobody"], &["-j", "nobody"], &["-c", "nobody"], &["-q", "nobody"]] {
+        status(options).fails(100, "no such profile: nobody (no *SOUL.md)");
+    }
+    // A profile that is there and has no slot is shown.
+    tree.profile("new");
+    let words = "hermes-svc-status: fatal: no such gateway: new is not registered in *\n";
+    status(&["new"]).is(102, "Manager: *\nPROFILE *\nnew *not-registered\n", words);
     status(&["-c", "Bad"]).is(100, "", stderr);
 }
 
@@ -175,7 +183,7 @@ fn json_has_every_field_in_a_fixed_order() {
     let want = |profile: &str, rest: &str| format!("{{\"profile\":\"{profile}\",{rest}*}}\n");
     let row = |name: &str| tree.tool("hermes-svc-status").args(["-j", name]).run();
     let up = format!(
-        "\"state\":\"up\",\"pid\":{pid},\"uptime\":*,\"ready\":true,\"intent\":\"running\",\"port\":\"off\",\"note\":null"
+        "\"state\":\"up\",\"pid\":{pid},\"uptime\":*,\"ready\":true,\"intent\":\"running\",\"port\":\"off\",\"note\":null,\"since\":*,\"drain_left\":null,\"deaths\":0,\"last_death\":null,\"manager\":*"
     );
     row("coder").is(0, &want("coder", &up), "");
     let down = "\"state\":\"down\",\"pid\":null,\"uptime\":null,\"ready\":false,\"intent\":\"stopped\",\"port\":9685,\"note\":null";
@@ -204,7 +212,7 @@ fn quiet_is_yes_only_if_every_named_profile_is_up() {
     tree.tool("hermes-svc-start").arg("broken").run();
     ["default", "writer", "broken"].iter().for_each(|name| _ = tree.wait_up(name));
     quiet(&[]).is(0, "", "");
-    quiet(&["coder", "nobody"]).fails(102, "*nobody*");
+    quiet(&["coder", "nobody"]).fails(100, "no such profile: nobody *");
 }
 
 /// Row H9 of docs/failures.md.
@@ -228,6 +236,62 @@ fn check_is_no_only_if_something_wanted_is_not_served() {
     // A profile that is wanted and has no slot counts as not served.
     tree.profile("new").intent("running");
     assert_eq!(check().code, 1);
+}
+
+/// Row H9 of docs/failures.md.
+#[test]
+fn ready_is_no_if_something_wanted_does_not_get_ready() {
+    let tree = Tree::up();
+    tree.profile("coder").intent("running").stand_in("never_ready=1\n");
+    tree.profile("writer").intent("stopped");
+    tree.tool("hermes-reconcile-all").run();
+    wait_until("the start", || tree.profile("coder").starts() == 1);
+    let status = |args: &[&str]| tree.tool("hermes-svc-status").args(args).run();
+    let unready = "hermes-svc-status: warning: coder shall run and is up, and not ready: hermes-svc-status -x coder\n";
+    status(&["-c"]).is(0, "", "");
+    status(&["-r"]).is(1, "", unready);
+    status(&["-r", "writer"]).is(0, "", "");
+    // A gateway that starts has time to get ready. One that dies again and again has none.
+    status(&["-r", "-g", "3600000"]).is(0, "", "");
+    kill(tree.gateway("coder").expect("up"), Signal::KILL);
+    wait_until("the next start", || tree.profile("coder").starts() == 2 && tree.gateway("coder").is_some());
+    status(&["-r", "-g", "3600000"]).is(1, "", unready);
+    tree.profile("coder").stand_in("");
+    tree.tool("hermes-svc-restart").args(["-W", "coder"]).run();
+    status(&["-r"]).is(0, "", "");
+    let wrong = "hermes-svc-status: fatal: -g goes with -r\nhermes-svc-status: usage: *\n";
+    status(&["-g", "1"]).is(100, "", wrong);
+}
+
+#[test]
+fn nothing_is_said_to_a_reader_that_has_gone() {
+    let tree = Tree::up();
+    tree.tool("hermes-reconcile-all").run();
+    // The reader has closed its end before the tool writes.
+    let script = "exec 3>&2; { while [ ! -e closed ]; do sleep 0.01; done; hermes-svc-status -j 2>&3; echo $? > code; } | \
+                  { exec <&-; : > closed; }; while [ ! -s code ]; do sleep 0.01; done; cat code";
+    tree.tool("sh").args(["-c", script]).run().is(0, "111\n", "");
+}
+
+/// The account can make more profiles than can be read whole while a container's health check waits.
+#[test]
+fn check_opens_no_settings_and_names_ten_at_most() {
+    use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
+    let tree = Tree::up();
+    let opened = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).expect("inotify");
+    for n in 0..12 {
+        let profile = tree.profile(&format!("p{n:02}")).intent(if n == 0 { "stopped" } else { "running" });
+        let profile = profile.env("A=1\n").file("config.yaml", "a: 1\n");
+        for name in [".env", "config.yaml"] {
+            add_watch(&opened, profile.dir.join(name), WatchFlags::OPEN).expect("a watch");
+        }
+    }
+    let ran = tree.tool("hermes-svc-status").arg("-c").run();
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.lines().count()), (1, "", 11), "{ran}");
+    assert!(ran.stderr.contains("p01 shall run and is down: hermes-svc-status -x p01\n"), "{ran}");
+    assert!(ran.stderr.ends_with("1 more shall run and do not\n"), "{ran}");
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 1024];
+    assert_eq!(Reader::new(&opened, &mut buffer).next().expect_err("an event"), rustix::io::Errno::AGAIN);
 }
 
 #[test]
@@ -325,12 +389,17 @@ fn a_gateway_that_waits_for_another_container_says_so_and_is_healthy() {
     let start = tree.tool("hermes-svc-start").args(["-W", "-t", "4000", "coder"]).run();
     start.is(99, "", &format!("*it waits for pid {pid} in another container (other); see *\n"));
     assert_eq!(profile.starts(), 0);
-    // The waiting gateway takes over when the other one ends.
+    // The waiting gateway takes over when the other one ends. The wait does not count as uptime.
+    let ending = std::time::Instant::now();
     tree.processes().iter().filter(|p| p.comm == "sleep").for_each(|p| kill(p.pid, Signal::KILL));
     holder.wait().expect("wait");
     tree.wait_up("coder");
     assert_eq!(profile.starts(), 1);
     assert_eq!(state_and_note(&tree, "coder").0, "up");
+    let waited: u64 = tree.svstat("coder", "updownfor").expect("a supervisor")[0].parse().expect("seconds");
+    let uptime = json(&tree, &["coder"])[0]["uptime"].as_u64().expect("up");
+    let served = ending.elapsed().as_secs() + 1;
+    assert!(uptime <= served && waited >= 4, "{uptime} of {served}, {waited}");
 }
 
 #[test]
@@ -348,7 +417,7 @@ fn an_orphan_is_not_called_down() {
     let explained = tree.tool("hermes-svc-status").args(["-x", "coder"]).run();
     explained.is(
         0,
-        "Manager: *\ncoder is draining, *\n  because its slot is there, but no s6-supervise holds it\n*\n",
+        "Manager: *\ncoder is draining, *\n  because s6-svscan, pid *, is stopped by a signal: *\n  because its slot is there, but no s6-supervise holds it\n*\n",
         "",
     );
 }
@@ -421,6 +490,12 @@ fn follow_prints_each_change() {
     tree.profile("coder").stand_in("exit_at_start=78\n");
     kill(pid, Signal::KILL);
     wait_until("held", || seen("held"));
+    tree.delete_profile("coder");
+    tree.tool("hermes-reconcile-all").run();
+    wait_until("gone", || seen("gone"));
+    let text = fs::read_to_string(tree.scratch().join("followed")).expect("records");
+    let timed = text.lines().skip(1).all(|line| crate::support::glob("{\"time\":\"20*-*-*T*:*:*\",*}", line));
+    assert!(timed, "each record after the first look has its time: {text}");
     following.kill().expect("kill");
     following.wait().expect("wait");
 }
@@ -435,7 +510,7 @@ fn explain_ends_with_the_next_command_to_type() {
         ran
     };
     let broken = next("broken", "hermes-svc-start");
-    let why = "because it ended with exit 78, a permanent error\n  because its log tells why: see ";
+    let why = "because it ended with exit 78, a permanent error\n  because its log tells why: ";
     assert!(broken.stdout.contains(why) && broken.stdout.contains("logs/gateways/broken/current"), "{broken}");
     next("writer", "hermes-svc-start");
     next("coder", "nothing");
@@ -486,7 +561,7 @@ fn the_next_command_is_right_for_each_kind_of_trouble() {
         (
             "wanted",
             "down, and its intent is running",
-            "somebody took it down*\n  because its log may tell why: see *current*",
+            "it was taken down here without a record of that ",
             "hermes-svc-start -W wanted",
             "up",
         ),
@@ -539,7 +614,7 @@ fn a_gateway_that_dies_and_is_started_again_is_not_one_that_somebody_took_down()
     tree.tool("hermes-svc-status").args(["-x", "coder"]).run().is(
         0,
         "Manager: *\ncoder is down, and its intent is running\n  because it has ended, and s6-supervise starts it again in a moment\n  \
-         because its log may tell why: see *, which ends in \"* I am ill\"\n  next: hermes-svc-status -F coder\n",
+         because its log may tell why: *current\n    I am ill\n  next: hermes-svc-status -F coder\n",
         "",
     );
     kill(supervisor, Signal::CONT);
@@ -580,5 +655,5 @@ fn a_full_or_read_only_volume_is_named_and_no_old_line_is_quoted() {
     let ran = tree.on_full_volume(files, "exec hermes-svc-status -x coder");
     ran.is(0, &end("no space is left on the volume", "make room there"), "");
     let ran = tree.tool("hermes-svc-status").args(["-x", "coder"]).run();
-    assert!(ran.stdout.contains("because its log tells why: see ") && !ran.stdout.contains("volume"), "{ran}");
+    assert!(ran.stdout.contains("because its log tells why: ") && !ran.stdout.contains("volume"), "{ran}");
 }

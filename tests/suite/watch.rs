@@ -596,14 +596,17 @@ fn bad_input_has_one_line_and_its_exit_code() {
     let volume = Volume::new();
     let file = volume.root_file("file").display().to_string();
     let missing = volume.path("missing").display().to_string();
-    let usage = "usage: hermes-profile-watch [ -H home ] [ -v ] [ -i ms ] prog...".to_string();
+    let usage = |wrong: &str| {
+        let usage = "hermes-profile-watch: usage: hermes-profile-watch [ -H home ] [ -v ] [ -i ms ] prog...";
+        format!("fatal: {wrong}\n{usage}")
+    };
     let interval = |text: &str| {
         format!("fatal: invalid interval \"{text}\": it must be a whole number of milliseconds, 0 to 4294967295")
     };
     for (arguments, code, line) in [
-        (vec![], 100, usage.clone()),
-        (vec!["-i", "10"], 100, usage.clone()),
-        (vec!["-x", "true"], 100, usage),
+        (vec![], 100, usage("no program given")),
+        (vec!["-i", "10"], 100, usage("no program given")),
+        (vec!["-x", "true"], 100, usage("unknown option -x")),
         (vec!["-i", "-1", "true"], 100, interval("-1")),
         (vec!["-i", "soon", "true"], 100, interval("soon")),
         (vec!["-i", "4294967296", "true"], 100, interval("4294967296")),

@@ -149,10 +149,14 @@ impl Running {
 
     /// Does the tool have an inotify descriptor? The tools use one when they wait.
     pub fn waits_for_events(&self) -> bool {
+        self.instances() > 0
+    }
+
+    /// How many inotify instances the tool has.
+    pub fn instances(&self) -> usize {
         let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).into_iter().flatten().flatten();
-        descriptors
-            .filter_map(|d| std::fs::read_link(d.path()).ok())
-            .any(|target| target == Path::new("anon_inode:inotify"))
+        let targets = descriptors.filter_map(|d| std::fs::read_link(d.path()).ok());
+        targets.filter(|target| target == Path::new("anon_inode:inotify")).count()
     }
 
     /// Wait until the tool has ended.

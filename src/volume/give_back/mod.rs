@@ -73,9 +73,18 @@ pub struct Outcome {
     pub stopped_in: Option<String>,
 }
 
+/// What a walk reaches besides root's own files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reach {
+    /// The uid that the account had before.
+    pub former: Option<u32>,
+    /// How many levels below the home the walk goes down; `None` for as many as it can.
+    pub levels: Option<usize>,
+}
+
 /// Give to `account` every directory and every regular file with one link that belongs to root: in `home`, and below
 /// its `profiles`, `logs` and `cron`. If the account had the uid `former` before, everything in the home that belongs
-/// to that uid is given to it as well. The home itself is given last, so that a later run can see whose it was, and go
+/// to that uid is given to it as well. Deeper directories than `levels` below the home are not looked at. The home itself is given last, so that a later run can see whose it was, and go
 /// on. `updated` is called with the path, relative to the home, of each of the first thousand objects. If the account
 /// is root, there is nothing to do. A caller that is not root only gets a failure for each object that belongs to root.
 ///
@@ -86,7 +95,7 @@ pub struct Outcome {
 pub fn give_back(
     home: &Path,
     account: &Account,
-    former: Option<u32>,
+    reach: Reach,
     dry_run: bool,
     deadline: Deadline,
     log: &dyn Log,
@@ -100,7 +109,8 @@ pub fn give_back(
     }
     let mut pass = GiveBack {
         account,
-        former,
+        former: reach.former,
+        levels: reach.levels,
         roots_too: true,
         dry_run,
         deadline,
@@ -112,7 +122,7 @@ pub fn give_back(
     };
     if account.uid != 0 {
         pass.directory(&dir, &mut Vec::new(), 0)?;
-        if former.is_some() && pass.outcome.stopped_in.is_none() {
+        if reach.former.is_some() && pass.outcome.stopped_in.is_none() {
             pass.roots_too = true;
             pass.hand_over(&dir, &|| shown(b"", b""))?;
         }
@@ -130,6 +140,7 @@ pub fn give_back(
 struct GiveBack<'a> {
     account: &'a Account,
     former: Option<u32>,
+    levels: Option<usize>,
     /// Is what belongs to root given back here as well?
     roots_too: bool,
     dry_run: bool,

@@ -77,6 +77,9 @@ impl GiveBack<'_> {
     }
 
     fn subdirectory(&mut self, parent: &OwnedFd, name: &CStr, path: &mut Vec<u8>, depth: usize) -> Result<()> {
+        if self.levels.is_some_and(|levels| depth > levels) {
+            return Ok(());
+        }
         if depth > DEEPEST {
             self.too_deep(&shown(path, name.to_bytes()), DEEPEST);
             return Ok(());

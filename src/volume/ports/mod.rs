@@ -17,7 +17,7 @@ use crate::ground::error::Result;
 use crate::ground::message::Log;
 use crate::ground::profile::Profile;
 use crate::volume::home::Home;
-use crate::volume::settings::{Inherited, Settings};
+use crate::volume::settings::{Complaints, Inherited, Settings};
 use file::PortsFile;
 
 /// The recorded ports, read once for all profiles. Reading takes no lock and writes nothing.
@@ -54,6 +54,14 @@ impl Known {
     /// As `of`.
     pub fn settings(&self, home: &Home, profile: &Profile) -> Result<Settings> {
         home.act_for(profile, |dir| Settings::read(dir, profile, &self.inherited))
+    }
+
+    /// What Hermes Agent complains of in the profile's own files.
+    ///
+    /// # Errors
+    /// As `of`.
+    pub fn complaints(&self, home: &Home, profile: &Profile) -> Result<Complaints> {
+        home.act_for(profile, |dir| Complaints::read(dir, profile, &self.inherited))
     }
 
     /// The recorded port of this profile.

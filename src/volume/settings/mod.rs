@@ -126,6 +126,34 @@ impl Settings {
     }
 }
 
+/// What Hermes Agent complains of in the files of a profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Complaints {
+    /// Why Hermes Agent cannot read `config.yaml`. It then ignores all of it.
+    pub config: Option<String>,
+    /// Has the `API_SERVER_KEY` in `.env` so few characters that Hermes Agent does not start its API server?
+    pub short_key: bool,
+}
+
+/// The fewest characters of a key with which Hermes Agent starts its API server
+/// (`gateway/platforms/api_server.py`, `_api_key_passes_startup_guard`).
+pub const SHORTEST_KEY: usize = 16;
+
+impl Complaints {
+    /// Read the files of this profile beneath the open home. Call this with the account's rights.
+    ///
+    /// # Errors
+    /// 111 if a file could not be looked at just now.
+    pub fn read(home: impl AsFd, profile: &Profile, inherited: &Inherited) -> Result<Complaints> {
+        let mut files = Files { home, profile, faults: Vec::new() };
+        files.config("")?;
+        let config = files.faults.drain(..).find(|fault| fault.file == Some(CONFIG)).map(|fault| fault.text);
+        let env = files.dotenv(inherited, "API_SERVER_KEY")?;
+        let key = env.get("API_SERVER_KEY").map(|key| key.trim().chars().count());
+        Ok(Complaints { config, short_key: key.is_some_and(|length| (1..SHORTEST_KEY).contains(&length)) })
+    }
+}
+
 /// The files of a profile, and the faults that were found in them so far.
 struct Files<'a, H> {
     home: H,

@@ -107,6 +107,7 @@ fn keep(file: OwnedFd, profile: &Profile, shown: &str) -> Result<OwnedFd> {
         "boot_id": process::boot_id(),
         "host": rustix::system::uname().nodename().to_string_lossy(),
         "profile": profile.as_str(),
+        "taken": jiff::Timestamp::now().as_second(),
     });
     let line = format!("{text}\n");
     // Write the new line over the old one, then cut off the rest of the old one. Readers only take the first line. On a

@@ -1,5 +1,6 @@
 //! One pass over the profiles. A pass is safe at any time: it never starts or stops a supervised slot.
 
+use crate::ground::deadline::Deadline;
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::profile::Profile;
 use crate::s6::programs;
@@ -32,6 +33,9 @@ use crate::work::whose::{self, Whose};
 /// How long s6-svscan has to take up a slot if the pass waits for the slots, a reminder included. In milliseconds; a
 /// thousand slots take four seconds.
 const HELD_MS: u64 = 15_000;
+
+/// How long a pass leaves s6-svscan alone between two scans, in milliseconds. Each scan looks at every slot.
+const SCAN_MS: u64 = 1000;
 
 /// How long the supervisors in all hidden directories whose gateways have ended have to end, in milliseconds.
 const LEFTOVER_MS: u64 = 1000;
@@ -73,7 +77,11 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     let known = |owner: &Profile| profiles.binary_search_by(|known| known.default_first(owner)).is_ok();
     pass.sweep(known)?;
     pass.give_ports(&profiles, &profiles, listed);
-    let mut lines: Vec<Line> = profiles.iter().map(|profile| pass.one(profile)).collect();
+    let mut lines = Vec::new();
+    for profile in &profiles {
+        lines.push(pass.one(profile));
+        pass.scan_in_between();
+    }
     let named = |name: &str| gone.iter().chain(kept.iter().map(|(profile, _)| profile)).any(|p| p.as_str() == name);
     let odd = odd.into_iter().filter(|odd| !named(&odd.name)).map(|odd| (odd.name, Note::from(odd.why)));
     let kept = kept.iter().map(|(profile, note)| (profile.as_str().to_string(), note.clone()));
@@ -150,6 +158,8 @@ struct Pass<'a> {
     /// Does s6-svscan have to look for new slots (`new`), or to let go of hidden ones (`gone`)?
     new: bool,
     gone: bool,
+    /// When s6-svscan may be asked to look for new slots again; `None` if it was not asked yet.
+    next_scan: Option<Deadline>,
     whole: Result<()>,
 }
 
@@ -193,6 +203,7 @@ impl<'a> Pass<'a> {
             room: Room::default(),
             new: false,
             gone: false,
+            next_scan: None,
             whole: Ok(()),
         };
         pass.keep(&seeded);
@@ -362,7 +373,18 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Have s6-svscan scan, once for the whole pass. Then finish the removal of the hidden directories that `mine`
+    /// Have s6-svscan scan for new slots now, unless it did so within the last second. So `default`, which is published
+    /// first, does not wait until thousands of other profiles have been looked at.
+    fn scan_in_between(&mut self) {
+        if self.new && self.listens && !self.context.dry_run && self.next_scan.is_none_or(Deadline::passed) {
+            let asked = publish::rescan(self.context.scandir, true, false);
+            self.keep(&asked);
+            self.new = asked.is_err();
+            self.next_scan = Some(Deadline::after_ms(SCAN_MS));
+        }
+    }
+
+    /// Have s6-svscan scan for what it was not asked to look for in between. Then finish the removal of the hidden directories that `mine`
     /// picks and whose gateways have ended.
     fn rescan(&mut self, mine: impl Fn(&Profile) -> bool) {
         let &Context { scandir, dry_run, deadline, log, .. } = self.context;

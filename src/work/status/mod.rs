@@ -6,24 +6,32 @@ use crate::ground::message::Log;
 use crate::ground::process;
 use crate::ground::profile::Profile;
 use crate::ground::record::Record;
-use crate::s6::programs;
-use crate::s6::scandir::{Listening, Scandir};
+use crate::s6::orders;
+use crate::s6::programs::{self, Deaths, Svstat};
+use crate::s6::scandir::Scandir;
 use crate::s6::slot::Slot;
 use crate::s6::supervise;
 use crate::s6::template::Template;
 use crate::volume::gateway_lock::{self, Holding};
 use crate::volume::home::Home;
 use crate::volume::ports::Known;
-use crate::volume::settings;
-use crate::volume::state::{self, Prior, State};
-use crate::work::container::{self, s6_is_pid_1};
+use crate::volume::root_left;
+use crate::volume::settings::{self, Complaints};
+use crate::volume::state::{self, Prior, State, Trouble};
+use crate::work::container;
 use crate::work::gateway::turn;
 use crate::work::note::Note;
 use crate::work::whose::{self, Whose};
 use port::Port;
+use std::path::Path;
+use std::time::Duration;
 
+pub use manager::Manager;
+
+pub mod check;
 pub mod explain;
 pub mod held;
+mod manager;
 pub mod port;
 pub mod table;
 
@@ -65,8 +73,15 @@ pub struct Status {
     pub doing: Doing,
     /// The pid of the gateway's process.
     pub pid: Option<i32>,
-    /// Seconds that the gateway has been up.
-    pub uptime: Option<u64>,
+    /// For how many seconds the gateway has been in this state. Of a gateway that is up, the time in which it waited for
+    /// another container does not count.
+    pub seconds: Option<u64>,
+    /// Of a gateway that drains: in how many seconds s6-supervise kills it.
+    pub drain_left: Option<u64>,
+    /// The deaths since an operator last ordered the gateway up or down.
+    pub deaths: Deaths,
+    /// When the gateway was last started, in seconds since the epoch, according to its slot.
+    pub started: Option<u64>,
     /// Is the gateway ready to serve?
     pub ready: bool,
     /// The operator's intent, as the boot pass would read it.
@@ -76,6 +91,11 @@ pub struct Status {
     pub held: Option<String>,
     /// Notes, each a word or a phrase.
     pub notes: Vec<Note>,
+    /// The platforms of the gateway that are in trouble, according to the gateway.
+    pub troubles: Vec<Trouble>,
+    /// What Hermes Agent complains of in the profile's files. Only looked at for a gateway that is
+    /// wanted or up.
+    pub complaints: Complaints,
     /// The error if part of the status could not be read. The other fields are true all the same.
     pub unread: Option<Error>,
 }
@@ -86,7 +106,16 @@ impl Status {
         !self.is_no_answer()
             && (!self.intent.starts()
                 || matches!(self.doing, Doing::Up | Doing::Waiting | Doing::Foreground)
+                || self.doing == Doing::Down && is_served(&self.notes)
                 || self.has_note(&Note::Multiplexed))
+    }
+
+    /// As `is_healthy`, and is the gateway also ready? A gateway that has not died since the operator's last order may
+    /// take this long to get ready.
+    pub fn serves(&self, grace: Duration) -> bool {
+        let is_new = self.deaths.count == 0 && self.seconds.is_some_and(|up| Duration::from_secs(up) < grace);
+        let is_up = self.doing == Doing::Up && !self.has_note(&Note::Multiplexed);
+        self.is_healthy() && (!self.intent.starts() || !is_up || self.ready || is_new)
     }
 
     /// Does the slot belong to another home?
@@ -115,7 +144,7 @@ impl Status {
             .text("profile", self.profile.as_str())
             .text("state", self.doing.as_str())
             .number_or_none("pid", self.pid.map(|pid| pid as u64))
-            .number_or_none("uptime", self.uptime)
+            .number_or_none("uptime", self.seconds.filter(|_| matches!(self.doing, Doing::Up | Doing::Foreground)))
             .yes_no("ready", self.ready)
             .text("intent", self.intent.as_str());
         let record = match self.port {
@@ -123,49 +152,19 @@ impl Status {
             Port::Off => record.text("port", "off"),
             Port::None | Port::Unclear => record.number_or_none("port", None),
         };
-        record.note("note", Some(self.noted(",")).filter(|n| !n.is_empty())).json_only("manager", &manager.label)
+        record
+            .note("note", Some(self.noted(",")).filter(|n| !n.is_empty()))
+            .number_if_any("since", self.seconds)
+            .number_if_any("drain_left", self.drain_left)
+            .number("deaths", self.deaths.count)
+            .note("last_death", self.deaths.last.clone())
+            .json_only("manager", &manager.label)
     }
-}
 
-/// The supervisor of the gateways here.
-pub struct Manager {
-    /// The text of the first line, without "Manager: ".
-    pub label: String,
-    /// Is there a supervisor?
-    pub is_s6: bool,
-}
-
-impl Manager {
-    /// Find the supervisor of this scandir.
-    ///
-    /// # Errors
-    /// 111 if the scandir cannot be looked at.
-    pub fn of(scandir: &Scandir) -> Result<Manager> {
-        let heard = match scandir.listening()? {
-            Listening::Yes => true,
-            Listening::No => false,
-            // In a sealed tree we can see the supervisors, but not the s6-svscan.
-            Listening::Unknown => {
-                let held = |p: &Profile| supervise::is_held(&scandir.slot(p)) != Ok(false);
-                s6_is_pid_1()? || scandir.slots()?.iter().any(held)
-            }
-        };
-        let label = match heard {
-            false => "none (no s6 supervisor)".to_string(),
-            true if s6_is_pid_1()? && is_of_pid_1(scandir)? => "s6 (container supervisor)".to_string(),
-            true => format!("s6 (scandir {})", scandir.path.display()),
-        };
-        Ok(Manager { label, is_s6: heard })
+    /// The status without what changes by the mere passing of time.
+    pub fn timeless(&self) -> Status {
+        Status { seconds: None, drain_left: None, ..self.clone() }
     }
-}
-
-/// Is PID 1 the s6-svscan of this scandir? The path of an s6-svscan's scandir is its last argument.
-///
-/// # Errors
-/// 111 if PID 1 cannot be looked at.
-fn is_of_pid_1(scandir: &Scandir) -> Result<bool> {
-    use std::os::unix::ffi::OsStrExt as _;
-    Ok(process::arguments(1)?.iter().any(|argument| argument == scandir.path.as_os_str().as_bytes()))
 }
 
 /// The volume, the scandir, and whatever holds for all profiles, which is read once.
@@ -174,7 +173,8 @@ pub struct View<'a> {
     scandir: &'a Scandir,
     template: Result<Template>,
     multiplexed: Result<bool>,
-    ports: Result<Known>,
+    /// `None` if no ports are to be shown.
+    ports: Option<Result<Known>>,
     /// The profile whose gateway is the container's own command.
     foreground: Result<Option<Profile>>,
     /// Why this container owns no gateways, if so.
@@ -190,10 +190,15 @@ impl<'a> View<'a> {
             scandir,
             template: Template::load(None),
             multiplexed,
-            ports: Known::read(home),
+            ports: Some(Known::read(home)),
             foreground: container::in_foreground(),
             disowned: container::why_not(),
         }
+    }
+
+    /// The same view, in which no profile has a port.
+    pub fn without_ports(self) -> View<'a> {
+        View { ports: None, ..self }
     }
 }
 
@@ -208,7 +213,8 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     // The state of another home's slot according to s6 says nothing about the profile of this home.
     let whose = whose::of(home, scandir, &profile.slot())?;
     let is_other = matches!(whose, Whose::Other(_));
-    let (intent, exists) = if is_other { (Prior::None, false) } else { intent(home, profile)? };
+    let said = if is_other { None } else { Said::read(home, profile)? };
+    let (intent, exists) = (said.as_ref().map_or(Prior::None, |said| said.intent), said.is_some());
     let slot = Slot::find(scandir, profile)?;
     let stat = if slot.is_some() && supervise::is_held(&path)? { programs::svstat(&path)? } else { None };
     let held = slot.as_ref().map_or(Ok(None), Slot::held)?;
@@ -221,7 +227,7 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
             Doing::Waiting
         }
         Some(s) if s.up && lock.is_held_beside(s.pid) && s.pid.map_or(Ok(false), is_before_exec)? => {
-            notes.push(Note::HeldBy(lock.to_string()));
+            notes.push(Note::ServedBy(lock.to_string()));
             Doing::Waiting
         }
         Some(s) if s.up => Doing::Up,
@@ -240,6 +246,8 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     };
     if doing == Doing::Down && stat.is_some_and(|s| s.wanted_up) {
         notes.push(Note::BetweenTries);
+    } else if doing == Doing::Down && lock.is_held_beside(None) {
+        notes.push(Note::ServedBy(lock.to_string()));
     }
     match whose {
         Whose::Other(path) => notes.push(Note::OfHome(path)),
@@ -264,7 +272,7 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     if may_be_served && view.multiplexed == Ok(true) {
         notes.push(Note::Multiplexed);
     } else if intent.starts() && matches!(doing, Doing::Down | Doing::Held) {
-        if !is_elsewhere {
+        if !is_elsewhere && !is_served(&notes) {
             notes.push(Note::WantedButDown);
         }
     } else if !is_other
@@ -272,6 +280,10 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
         && !matches!(doing, Doing::Held | Doing::Foreground)
     {
         notes.push(Note::Drifting);
+    }
+    // A health check does not look into the profiles' files.
+    if exists && view.ports.is_some() && root_left::find(home, profile)?.is_some() {
+        notes.push(Note::RootLeft);
     }
     if intent == Prior::Invalid {
         notes.push(Note::UnreadableState);
@@ -287,12 +299,30 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     let pid = foreground.map(|(pid, _)| pid).or(up.and_then(|s| s.pid));
     // If the ports cannot be read, perhaps because the account holds a lease on the file, s6's answer is shown all the
     // same.
+    let frozen = up.and_then(|s| s.pid).map_or(Ok(None), process::stat)?.is_some_and(|stat| stat.stopped);
+    if frozen {
+        notes.push(Note::Frozen);
+    }
+    let said = said.unwrap_or_default();
+    let troubles = if doing == Doing::Up && said.pid.is_some() && said.pid == pid { said.troubles } else { Vec::new() };
+    notes.extend(troubles.iter().map(|trouble| Note::Platform(trouble.what.clone())));
+    let is_of_interest = exists && (intent.starts() || doing == Doing::Up);
+    // An error of the ports is reported below.
+    let complaints = match &view.ports {
+        Some(Ok(known)) if is_of_interest => known.complaints(home, profile)?,
+        _ => Complaints::default(),
+    };
+    if complaints.config.is_some() {
+        notes.push(Note::BadConfig);
+    }
+    let (seconds, drain_left) = times(doing, stat.as_ref(), &lock, &path, pid);
     let port = match &view.ports {
+        None => Ok(Port::None),
         _ if !exists => Ok(Port::None),
-        Err(error) => Err(error.clone()),
+        Some(Err(error)) => Err(error.clone()),
         // The pid of an orphan comes from a file that the account can write, so its port is not known.
         _ if notes.iter().any(|note| matches!(note, Note::Orphan(_))) => Ok(Port::Unclear),
-        Ok(known) => match pid {
+        Some(Ok(known)) => match pid {
             Some(pid) if !is_before_exec(pid)? => port::of_process(home, profile, known, pid),
             _ => port::of_settings(home, profile, known, &path),
         },
@@ -308,14 +338,50 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
         profile: profile.clone(),
         doing,
         pid,
-        uptime: up.map(|s| s.seconds),
+        seconds,
+        drain_left,
+        deaths: if stat.is_some() { programs::svdt(&path)? } else { Deaths::default() },
+        started: slot.as_ref().and_then(Slot::started),
         ready: foreground.is_some_and(|(_, ready)| ready) || up.is_some_and(|s| s.is_ready()),
         intent,
         port: port.unwrap_or(Port::None),
         held,
         notes,
+        troubles,
+        complaints,
         unread,
     })
+}
+
+/// Does a gateway of another container serve this profile?
+fn is_served(notes: &[Note]) -> bool {
+    notes.iter().any(|note| matches!(note, Note::ServedBy(_)))
+}
+
+/// For how many seconds the gateway has been in this state, and how many a gateway that drains has left.
+fn times(
+    doing: Doing,
+    stat: Option<&Svstat>,
+    lock: &Holding,
+    slot: &Path,
+    pid: Option<i32>,
+) -> (Option<u64>, Option<u64>) {
+    let now = jiff::Timestamp::now().as_second();
+    let since = |epoch: Option<i64>| epoch.and_then(|then| u64::try_from(now - then).ok());
+    match (doing, stat) {
+        (Doing::Foreground, _) => (since(pid.and_then(process::started)), None),
+        // The order to end is the last change of the status.
+        (Doing::Draining, Some(s)) if s.up => {
+            let told = supervise::last_change(slot);
+            let left = told.zip(orders::timeout_kill(slot)).map(|(told, limit)| limit.saturating_sub(told).as_secs());
+            (told.map(|told| told.as_secs()), left)
+        }
+        (Doing::Up, Some(s)) => {
+            let taken = s.pid.and_then(|pid| lock.taken_by(pid)).and_then(|taken| i64::try_from(taken).ok());
+            (Some(since(taken).map_or(s.seconds, |served| served.min(s.seconds))), None)
+        }
+        (_, stat) => (stat.map(|s| s.seconds), None),
+    }
 }
 
 /// Every profile that has a slot or a directory, `default` first.
@@ -324,12 +390,9 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
 /// 111 if the scandir or the profiles cannot be listed.
 pub fn known(home: &Home, scandir: &Scandir, log: &dyn Log) -> Result<Vec<Profile>> {
     let mut known = scandir.slots()?;
-    for profile in home.profiles(log)? {
-        if !known.contains(&profile) {
-            known.push(profile);
-        }
-    }
+    known.extend(home.profiles(log)?);
     known.sort_by(Profile::default_first);
+    known.dedup();
     Ok(known)
 }
 
@@ -356,7 +419,7 @@ pub fn intended_up(home: &Home, log: &dyn Log) -> Result<Vec<Profile>> {
     let mut wanted = Vec::new();
     for profile in home.profiles(log)? {
         // A profile whose intent cannot be read is kept in the list. The order for it will report the error.
-        if intent(home, &profile).map_or(true, |(intent, _)| intent.starts()) {
+        if Said::read(home, &profile).map_or(true, |said| said.is_some_and(|said| said.intent.starts())) {
             wanted.push(profile);
         }
     }
@@ -374,15 +437,30 @@ fn foreground(home: &Home, profile: &Profile) -> Result<Option<(i32, bool)>> {
     Ok(pid.filter(|_| lives).map(|pid| (pid, serves)))
 }
 
-/// The intent of this profile, and whether the profile exists.
-fn intent(home: &Home, profile: &Profile) -> Result<(Prior, bool)> {
-    let unable = |e| Error::system("read", home.shown(profile, state::FILE), e);
-    let prior = home.within(profile, |dir| {
-        let state = State::read(dir).map_err(unable)?;
-        let owner = state.owner(dir).map_err(unable)?;
-        Ok(state.prior_of(profile, owner.as_deref()))
-    })?;
-    Ok((prior.unwrap_or(Prior::None), prior.is_some()))
+/// What the state file of a profile says.
+struct Said {
+    intent: Prior,
+    pid: Option<i32>,
+    troubles: Vec<Trouble>,
+}
+
+impl Default for Said {
+    fn default() -> Said {
+        Said { intent: Prior::None, pid: None, troubles: Vec::new() }
+    }
+}
+
+impl Said {
+    /// Read the state file; `None` if there is no such profile.
+    fn read(home: &Home, profile: &Profile) -> Result<Option<Said>> {
+        let unable = |e| Error::system("read", home.shown(profile, state::FILE), e);
+        home.within(profile, |dir| {
+            let state = State::read(dir).map_err(unable)?;
+            let owner = state.owner(dir).map_err(unable)?;
+            let pid = state.number("pid").and_then(|pid| i32::try_from(pid).ok());
+            Ok(Said { intent: state.prior_of(profile, owner.as_deref()), pid, troubles: state.troubles() })
+        })
+    }
 }
 
 /// Does this process still run our own program, which becomes the gateway by exec?

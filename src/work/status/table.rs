@@ -1,10 +1,10 @@
 //! The table of statuses, for people.
 
-use super::Status;
 use super::port::Port;
+use super::{Doing, Status};
 use crate::ground::message::printable;
 
-const HEAD: [&str; 8] = ["PROFILE", "STATE", "PID", "UPTIME", "READY", "INTENT", "PORT", "NOTE"];
+const HEAD: [&str; 8] = ["PROFILE", "STATE", "PID", "SINCE", "READY", "INTENT", "PORT", "NOTE"];
 
 /// The lines of the table, beginning with its head. Each column is padded to its widest entry.
 pub fn lines(all: &[Status]) -> Vec<String> {
@@ -28,7 +28,7 @@ fn cells(status: &Status) -> [String; 8] {
         status.profile.to_string(),
         status.doing.as_str().to_string(),
         status.pid.map_or_else(dash, |pid| pid.to_string()),
-        status.uptime.map_or_else(dash, duration),
+        status.seconds.map_or_else(dash, duration),
         if status.ready { "yes".to_string() } else { "no".to_string() },
         status.intent.as_str().to_string(),
         match status.port {
@@ -36,12 +36,26 @@ fn cells(status: &Status) -> [String; 8] {
             Port::Off => "off".to_string(),
             Port::None | Port::Unclear => dash(),
         },
-        printable(&status.noted(", ")),
+        printable(&noted(status)),
     ]
 }
 
+/// The notes, and what is worth a word besides them: the time that a drain has left, and deaths. The note of a held
+/// gateway says how it died.
+fn noted(status: &Status) -> String {
+    let left = status.drain_left.map(|left| format!("killed in {}", duration(left)));
+    let deaths = match status.deaths.count {
+        0 => None,
+        _ if status.doing == Doing::Held => None,
+        1 => Some("1 death".to_string()),
+        count => Some(format!("{count} deaths")),
+    };
+    let notes = status.notes.iter().map(ToString::to_string);
+    notes.chain(left).chain(deaths).collect::<Vec<_>>().join(", ")
+}
+
 /// Seconds in a short form for people: 5s, 3m20s, 2h05m, 4d03h.
-fn duration(seconds: u64) -> String {
+pub fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -140,6 +140,6 @@ fn a_template_in_the_volume_is_refused_at_boot_and_not_run() {
     assert_eq!(
         // Leave out the services of s6-overlay itself.
         container.sh("ls /run/service | grep -v ^s6; ls /opt/data | grep ran- || true").ok(),
-        "dashboard\nhermes-profile-watch\nmain-hermes"
+        "dashboard\nhermes-fix-attrs\nhermes-profile-watch\nmain-hermes"
     );
 }

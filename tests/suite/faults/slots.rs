@@ -1,7 +1,7 @@
 //! Faults in the scandir.
 
 use super::{injected, running, under_fault};
-use crate::support::{Ran, Tree, kill, needs_root, wait_until};
+use crate::support::{Ran, Tree, kill, needs_root, wait_for, wait_until};
 use rustix::process::Signal;
 use std::fs;
 use std::path::PathBuf;
@@ -287,15 +287,19 @@ fn an_order_that_meets_a_supervisor_just_killed_goes_to_the_next_one() {
         if line.contains("start -w") && !line.contains("restart") {
             tree.tool("hermes-svc-stop").args(["-w", "coder"]).run().is(0, "profile=coder action=stopped\n", "");
         }
-        // The tool has looked at the supervisor, and s6-svc has not started yet.
-        let svc = "/usr/bin/s6-svc";
+        // Each s6-svc is stopped before it does anything. At the first one, the tool has looked at the supervisor.
         let mut words = line.split(' ');
         let tool = tree.bin().join(words.next().expect("a tool"));
+        let stop = ["-f", "-qqq", "-P", "/usr/bin/s6-svc", "-e", "trace=execve", "-e", "inject=execve:signal=STOP"];
         let trace = tree.root().join("trace");
-        let delay = ["-f", "-qqq", "-P", svc, "-e", "trace=execve", "-e", "inject=execve:delay_enter=1000000"];
-        let run = tree.tool("strace").args(delay).arg("-o").arg(&trace).arg(tool).args(words).start();
-        wait_until("s6-svc", || fs::read_to_string(&trace).is_ok_and(|t| t.contains(svc)));
+        let run = tree.tool("strace").args(stop).arg("-o").arg(trace).arg(tool).args(words).start();
+        let stopped = || tree.processes().into_iter().find(|p| p.comm == "s6-svc").map(|p| p.pid);
+        wait_for("s6-svc", stopped);
         kill(tree.supervisor(&tree.slot("coder")).expect("supervisor"), Signal::KILL);
+        wait_until("the tool to end", || {
+            stopped().into_iter().for_each(|pid| kill(pid, Signal::CONT));
+            !run.is_running()
+        });
         run.wait().is(0, said, "");
         assert_eq!(tree.gateway("coder").is_some(), up, "{line}");
     }

@@ -87,11 +87,17 @@ fn what_will_never_work_is_78_and_says_what_to_do() {
 #[test]
 fn wrong_usage_and_a_missing_program_have_their_own_codes() {
     let ground = Ground::new();
-    for arguments in [&[][..], &["-z", "coder"], &["-s", "/x", "coder"], &["-c"]] {
+    for (arguments, wrong) in [
+        (&[][..], "no profile given"),
+        (&["-z", "coder"], "unknown option -z"),
+        (&["-s", "/x", "coder"], "unknown option -s"),
+        (&["-c"], "option -c needs a value"),
+    ] {
         let (code, out, err) = ground.run(TOOL, arguments);
         assert_eq!((code, out.as_str()), (100, ""), "{arguments:?}");
         let usage = "[ -H home ] [ -v ] [ -c envdir ] [ -u user ] [ -P ] profile [ prog... ]";
-        assert_eq!(err, format!("hermes-run-gateway: usage: hermes-run-gateway {usage}\n"));
+        let fatal = format!("hermes-run-gateway: fatal: {wrong}\n");
+        assert_eq!(err, format!("{fatal}hermes-run-gateway: usage: hermes-run-gateway {usage}\n"));
     }
     let (code, out, err) = ground.run(TOOL, &["Coder"]);
     assert_eq!((code, out.as_str()), (100, ""));

@@ -48,6 +48,19 @@ fn files_of_all_profiles_that_are_slow_to_read_are_not_all_read_before_default_i
     assert!(ran.stdout.contains("profile=default prior_state=running action=started port=9495"), "{ran}");
 }
 
+/// How many of root's inotify instances this tool has at most, looked at until it ends.
+fn instances_of(run: crate::support::Running) -> usize {
+    let (mut most, mut looks) = (0, 0);
+    while run.is_running() {
+        most = most.max(run.instances());
+        looks += 1;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(looks > 10, "{looks}");
+    run.wait();
+    most
+}
+
 /// A uid has 128 inotify instances, and root's are shared with the root of every other container.
 #[test]
 fn a_removal_that_drains_holds_no_inotify_instance() {
@@ -56,14 +69,37 @@ fn a_removal_that_drains_holds_no_inotify_instance() {
     ground.tool("hermes-reconcile-all -w");
     ground.tree.wait_up("bad");
     ground.tree.delete_profile("bad");
-    let run = ground.tree.tool("hermes-reconcile-one").args(["-t", "4000", "bad"]).start();
-    let mut looks = 0;
-    while run.is_running() {
-        assert!(!run.waits_for_events(), "after {looks} looks");
-        looks += 1;
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(looks > 10, "{looks}");
-    run.wait();
+    assert_eq!(instances_of(ground.tree.tool("hermes-reconcile-one").args(["-t", "4000", "bad"]).start()), 0);
     ground.tree.kill_hard();
+}
+
+#[test]
+fn a_drain_of_many_gateways_holds_one_inotify_instance_at_most() {
+    let ground = Ground::new();
+    let names: Vec<String> = (0..12).map(|n| format!("bad{n}")).collect();
+    names.iter().for_each(|name| drop(runs(&ground.tree, name).stand_in("ignore_term=1\n")));
+    ground.tool("hermes-reconcile-all -w");
+    names.iter().for_each(|name| {
+        ground.tree.wait_up(name);
+    });
+    for line in ["hermes-svc-stop -a -k -w -t 3000", "hermes-svc-restart -w -a -t 3000"] {
+        let mut words = line.split(' ');
+        let tool = ground.tree.tool(words.next().expect("a name")).args(words);
+        let most = instances_of(tool.start());
+        assert!(most <= 1, "{line}: {most}");
+    }
+    ground.tree.kill_hard();
+}
+
+/// The account decides how often its supervisors are lost, and so how many runs remind s6-svscan at one time.
+#[test]
+fn a_run_that_reminds_s6_svscan_holds_no_inotify_instance() {
+    use rustix::process::Signal;
+    let ground = Ground::new();
+    runs(&ground.tree, "bad");
+    // A stopped s6-svscan takes up no slot.
+    crate::support::kill(ground.tree.svscan_pid(), Signal::STOP);
+    let run = ground.tree.tool("hermes-svc-register").args(["-t", "6000", "bad"]).start();
+    assert_eq!(instances_of(run), 0);
+    crate::support::kill(ground.tree.svscan_pid(), Signal::CONT);
 }
