@@ -5,10 +5,11 @@ DESTDIR =
 bindir = $(PREFIX)/bin
 libdir = $(PREFIX)/lib/hermes-s6
 mandir = $(PREFIX)/share/man
+sharedir = $(PREFIX)/share
 
 CARGO = cargo
 CARGO_TARGET_DIR ?= target
-TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
 # src/bin has one program for each tool. A tool is installed as a link to the one executable, which looks at its own
 # name.
@@ -17,13 +18,18 @@ PAGES := $(sort $(wildcard man/man*/*.[0-9]))
 TEMPLATE := $(sort $(shell cd template/gateway 2>/dev/null && find . -type f))
 SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 EXECUTABLE := $(CARGO_TARGET_DIR)/static/hermes-s6
+# The executable of this machine, where EXECUTABLE is another machine's. It prints the completions.
+RUNNABLE = $(EXECUTABLE)
+# Each shell, and where it looks for completions below PREFIX/share. bash and fish look for a file by the command's name.
+COMPLETIONS = bash:bash-completion/completions/hermes-s6 zsh:zsh/site-functions/_hermes-s6 \
+  fish:fish/vendor_completions.d/hermes-s6.fish
 MINIMAL := $(CARGO_TARGET_DIR)/static/minimal
 
 # cargo nextest runs each test in its own process, and reports more. cargo test runs the same tests. The test targets
 # are named, because cargo would otherwise also link an empty test program for each tool.
 SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --locked --lib --test suite
 
-.PHONY: all build install uninstall test lint suite test-matrix proof bench bench-programs demo clean help
+.PHONY: all build install uninstall html test lint suite test-matrix proof bench bench-programs demo clean help
 .DELETE_ON_ERROR:
 
 all: build
@@ -37,6 +43,8 @@ STATIC = RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
 
 # The executable is a file target, so that `sudo make install` after `make` needs no cargo.
 $(EXECUTABLE): $(SOURCES)
+	@command -v $(CARGO) >/dev/null || { \
+	  echo 'make: no $(CARGO) on the PATH: run `make` as a user who has it, then `sudo make install`' >&2; exit 1; }
 	$(STATIC) --bin hermes-s6
 	install -D -m 0755 $(CARGO_TARGET_DIR)/$(TARGET)/release/hermes-s6 $@
 
@@ -55,15 +63,35 @@ install: $(EXECUTABLE)
 	done
 	echo '$(bindir)' >"$(DESTDIR)$(libdir)/gateway/data/bin"
 	set -e; for page in $(PAGES:man/%=%); do install -D -m 0644 "man/$$page" "$(DESTDIR)$(mandir)/$$page"; done
+	set -e; for completion in $(COMPLETIONS); do \
+	  $(RUNNABLE) --completions $${completion%%:*} | install -D -m 0644 /dev/stdin "$(DESTDIR)$(sharedir)/$${completion#*:}"; \
+	done
+	set -e; for tool in $(TOOLS); do \
+	  ln -sfn hermes-s6 "$(DESTDIR)$(sharedir)/bash-completion/completions/$$tool"; \
+	  ln -sfn hermes-s6.fish "$(DESTDIR)$(sharedir)/fish/vendor_completions.d/$$tool.fish"; \
+	done
 
 uninstall:
 	set -e; for tool in hermes-s6 $(TOOLS); do rm -f "$(DESTDIR)$(bindir)/$$tool"; done
 	rm -rf "$(DESTDIR)$(libdir)"
 	set -e; for page in $(PAGES:man/%=%); do rm -f "$(DESTDIR)$(mandir)/$$page"; done
+	set -e; for completion in $(COMPLETIONS); do rm -f "$(DESTDIR)$(sharedir)/$${completion#*:}"; done
+	set -e; for tool in $(TOOLS); do \
+	  rm -f "$(DESTDIR)$(sharedir)/bash-completion/completions/$$tool" \
+	    "$(DESTDIR)$(sharedir)/fish/vendor_completions.d/$$tool.fish"; \
+	done
+
+# The pages as HTML, with links between them.
+html:
+	scripts/install-deps pages
+	install -d $(CARGO_TARGET_DIR)/html
+	set -e; for page in $(PAGES); do \
+	  mandoc -Thtml -O man=%N.%S.html "$$page" >"$(CARGO_TARGET_DIR)/html/$${page##*/}.html"; \
+	done
 
 # All tests that need no container engine, with this machine's s6.
 test: lint
-	scripts/install-deps build s6 hermes
+	scripts/install-deps build s6 hermes shells
 	scripts/hermes-venv >/dev/null
 	$(CARGO) test --locked --doc --quiet
 	$(CARGO) $(SUITE) --no-fail-fast
@@ -76,7 +104,7 @@ lint:
 
 # The same suite with each s6 that the project supports. The suite is built first, with this machine's own programs.
 test-matrix:
-	scripts/install-deps build s6 hermes matrix
+	scripts/install-deps build s6 hermes shells matrix
 	scripts/hermes-venv >/dev/null
 	$(CARGO) $(SUITE) --no-run
 	scripts/test-matrix $(CARGO) $(SUITE) --no-fail-fast
@@ -128,8 +156,9 @@ clean:
 
 help:
 	@echo 'make              build: one static executable, $(EXECUTABLE)'
-	@echo 'make install      to PREFIX ($(PREFIX)) below DESTDIR: hermes-s6, its tools as links, the template, the pages'
+	@echo 'make install      to PREFIX ($(PREFIX)) below DESTDIR: hermes-s6, its tools as links, the template, the pages, completions'
 	@echo 'make uninstall    take that away again'
+	@echo 'make html         the manual pages as HTML, in $(CARGO_TARGET_DIR)/html'
 	@echo 'make demo         the main job, seen working, with the real Hermes Agent; GATEWAY=stand-in without it'
 	@echo 'make lint         rustfmt, clippy, shellcheck, mandoc, the order of the rooms, the rows of docs/failures.md'
 	@echo 'make test         lint, and the suite with the s6 that is installed'

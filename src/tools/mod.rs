@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod cli;
+mod completions;
 mod detect_supervisor;
 mod fix_attrs;
 mod gateway_ready;
@@ -64,8 +65,10 @@ pub fn main_of(name: &str) -> ExitCode {
         return cli::main(tool, arguments);
     }
     let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
-    let usage = format!("call it by a tool's name: {}", names.join(" "));
+    let usage = format!("--completions bash | zsh | fish, or call it by a tool's name: {}", names.join(" "));
+    let completions = |shell: Option<OsString>| completions::of(shell.as_deref()?.to_str()?, &TOOLS);
     let said = match arguments.next().as_deref().and_then(OsStr::to_str) {
+        Some("--completions") if let Some(text) = completions(arguments.next()) => line(text.trim_end()),
         Some("--help") => line(format!("usage: {usage}")),
         Some("--version") => line(concat!("hermes-s6 ", env!("CARGO_PKG_VERSION"))),
         _ => {

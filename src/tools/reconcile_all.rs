@@ -11,6 +11,7 @@ use crate::work::container;
 use crate::work::note::Note;
 use crate::work::reconcile::line::{self, Line};
 use crate::work::reconcile::pass::{self, Passed};
+use crate::work::versions;
 use std::time::Instant;
 
 pub static TOOL: Tool = Tool {
@@ -39,8 +40,11 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let Passed { lines, whole } = pass::all(&context, &template)?;
     let waited = if wait { pass::wait(&context, &lines) } else { Ok(()) };
     let texts = report(output, &lines, started, None, dry_run)?;
-    if !dry_run && let Err(error) = boot_log::append(&opened.home, &texts) {
-        opened.log.warning(&error.text);
+    if !dry_run {
+        let begin = versions::line(&opened.home).map(|record| format!("begin {}\n", record.to_text()));
+        if let Err(error) = begin.and_then(|begin| boot_log::append(&opened.home, &(begin + &texts))) {
+            opened.log.warning(&error.text);
+        }
     }
     waited?;
     let failed = whole.is_err() || lines.iter().any(|l| l.action == Action::Failed);

@@ -14,5 +14,6 @@ pub mod start;
 pub mod status;
 pub mod stop;
 pub mod unregister;
+pub mod versions;
 pub mod watch;
 pub mod whose;

@@ -1,6 +1,8 @@
 //! hermes-reconcile-all: after any death of the container, the gateways that the operator left up are up again.
 
-use crate::support::{Profile, Ran, Tree, kill, link_of, preferred_port, snapshot, start_time, wait_for, wait_until};
+use crate::support::{
+    Profile, Ran, Tree, glob, kill, link_of, preferred_port, snapshot, start_time, wait_for, wait_until,
+};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
@@ -80,11 +82,14 @@ fn the_boot_pass_publishes_every_profile_and_starts_exactly_the_intended() {
     assert!(ran.stderr.lines().count() <= broken, "{ran}");
     assert!(!ran.stderr.contains('\u{1b}'), "{ran}");
 
-    // The boot log has the same lines, each with a time and its offset in front.
+    // The boot log has the same lines, each with a time and its offset in front, behind one that names the versions.
     let log = fs::read_to_string(tree.home().join("logs/container-boot.log")).expect("the log");
     let logged: Vec<&str> = log.lines().map(|l| l.split_once(' ').expect("a time").1).collect();
     let printed: Vec<&str> = ran.stdout.lines().map(|l| l.strip_prefix("reconcile: ").expect("a line")).collect();
-    assert_eq!(logged, printed);
+    assert_eq!(logged[1..], printed);
+    let versions = concat!("begin hermes-s6=", env!("CARGO_PKG_VERSION"), " client=* s6=* s6-overlay=* uid=* gid=*");
+    let versions = versions.replace("uid=* gid=*", &format!("uid={} gid={}", tree.uid, tree.gid));
+    assert!(glob(&versions, logged[0]), "{}", logged[0]);
     for time in log.lines().map(|l| l.split_once(' ').expect("a time").0) {
         let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         assert!(["0000-00-00T00:00:00+0000", "0000-00-00T00:00:00-0000"].contains(&shape.as_str()), "{time}");
@@ -125,7 +130,7 @@ fn a_second_pass_changes_nothing_while_gateways_run() {
     before.still_holds();
     assert_eq!((tree.wait_up("default"), tree.wait_up("coder")), pids);
     assert_eq!((tree.profile("default").starts(), tree.profile("coder").starts()), (1, 1));
-    assert_eq!(tree.profile("default").read("logs/container-boot.log").lines().count(), 16);
+    assert_eq!(tree.profile("default").read("logs/container-boot.log").lines().count(), 20);
 }
 
 /// Row B5 of docs/failures.md.
@@ -285,7 +290,7 @@ fn the_log_is_moved_away_at_256_kib_and_not_before() {
 
     pass(&tree).is(0, "reconcile: profile=default *\nreconcile: done *\n", warning);
     assert_eq!(profile.read("logs/container-boot.log.1"), log);
-    assert_eq!(profile.read("logs/container-boot.log").lines().count(), 2);
+    assert_eq!(profile.read("logs/container-boot.log").lines().count(), 3);
 }
 
 #[test]
@@ -443,7 +448,22 @@ fn a_name_that_would_forge_a_line_cannot() {
     assert!(ran.lines()[1].contains(" action=skipped ") && ran.lines()[1].ends_with(" note=invalid-name"), "{ran}");
     assert!(!ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'), "{ran}");
     let log = tree.profile("default").read("logs/container-boot.log");
-    assert_eq!(log.lines().count(), 3, "{log}");
+    assert_eq!(log.lines().count(), 4, "{log}");
+}
+
+/// The client's version is in the name of its metadata, beside the first `hermes` on the PATH that has any.
+#[test]
+fn the_boot_log_names_the_installed_client() {
+    let tree = Tree::new();
+    let venv = tree.scratch().join("venv");
+    fs::create_dir_all(venv.join("bin")).expect("bin");
+    fs::create_dir_all(venv.join("lib/python3.11/site-packages/hermes_agent-7.8.9.dist-info")).expect("metadata");
+    fs::write(venv.join("bin/hermes"), "").expect("hermes");
+    let path = format!("{}:{}:/usr/bin:/bin", tree.bin().display(), venv.join("bin").display());
+    let ran = tree.tool("hermes-reconcile-all").env("PATH", path).run();
+    assert_eq!(ran.code, 0, "{ran}");
+    let log = tree.profile("default").read("logs/container-boot.log");
+    assert!(log.lines().next().is_some_and(|line| line.contains(" client=7.8.9 ")), "{log}");
 }
 
 /// Rows G3, H10 of docs/failures.md.

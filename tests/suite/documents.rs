@@ -15,7 +15,7 @@ fn root() -> &'static Path {
 }
 
 fn documents() -> Vec<PathBuf> {
-    let top = ["README.md", "SECURITY.md", "NEWS.md"].map(|name| root().join(name));
+    let top = ["README.md", "SECURITY.md", "NEWS.md", "CONTRIBUTING.md"].map(|name| root().join(name));
     let docs = fs::read_dir(root().join("docs")).expect("docs").map(|entry| entry.expect("docs").path());
     top.into_iter().chain(docs.filter(|path| path.extension().is_some_and(|e| e == "md"))).collect()
 }

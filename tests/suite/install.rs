@@ -89,3 +89,27 @@ fn without_its_template_an_executable_names_the_place_where_it_looked() {
         .run()
         .fails(100, "unable to use template */alone/lib/hermes-s6/gateway: *No such file or directory");
 }
+
+#[test]
+fn where_there_is_no_cargo_one_line_says_what_to_do() {
+    let tree = Tree::new();
+    let none = tree.scratch().join("none");
+    let make = tree.tool("make").directory(env!("CARGO_MANIFEST_DIR")).args(["-s", "install"]);
+    let make = make.arg(format!("CARGO_TARGET_DIR={}", none.display())).env("PATH", "/usr/bin:/bin");
+    let ran = make.run();
+    let said = "make: no cargo on the PATH: run `make` as a user who has it, then `sudo make install`";
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.lines().next()), (2, "", Some(said)), "{ran}");
+    assert!(!none.exists());
+}
+
+#[test]
+fn the_pages_are_there_as_html_and_lead_to_each_other() {
+    let tree = Tree::new();
+    let target = format!("CARGO_TARGET_DIR={}", tree.scratch().display());
+    tree.tool("make").directory(env!("CARGO_MANIFEST_DIR")).args(["-s", "html", &target]).run().is(0, "", "");
+    let page = fs::read_to_string(tree.scratch().join("html/hermes-svc-logs.8.html")).expect("a page");
+    assert!(page.contains("href=\"hermes-services.7.html\""), "{page}");
+    let pages = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("man"));
+    let pages = pages.iter().filter(|page| page.extension().is_some_and(|e| e != "txt"));
+    assert_eq!(files(&tree.scratch().join("html")).len(), pages.count());
+}

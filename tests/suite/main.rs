@@ -20,6 +20,9 @@ mod boot_pass;
 /// The shared command line, and what the man pages say about it.
 mod cli;
 
+/// Completions for bash, zsh and fish.
+mod completions;
+
 /// Every invalid name against every tool.
 mod names;
 
