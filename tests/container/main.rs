@@ -32,3 +32,5 @@ mod s6_rc;
 mod services;
 /// Two containers on one volume.
 mod sharing;
+/// What a user of Hermes Agent's own image relies on: docs/UPSTREAM.md.
+mod upstream;
