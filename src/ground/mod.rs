@@ -23,3 +23,4 @@ pub mod profile;
 pub mod error;
 pub mod message;
 pub mod record;
+pub mod waiting;

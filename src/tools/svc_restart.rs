@@ -4,6 +4,7 @@ use crate::ground::environment::Environment;
 use crate::ground::error::Exit;
 use crate::ground::interrupt;
 use crate::ground::profile::Profile;
+use crate::ground::waiting;
 use crate::tools::cli::{self, Args, Ending, Tool, flag};
 use crate::tools::several::{FORCE, WAIT, order_each, parse_start, report};
 use crate::tools::{Failures, Opened};
@@ -28,6 +29,7 @@ pub static TOOL: Tool = Tool {
 
 fn run(args: &mut Args) -> Result<Exit, Ending> {
     let (several, until) = parse_start(args)?;
+    waiting::announce("Ctrl-C ends the wait; the gateway starts when the old one has ended");
     let opened = Opened::open(args)?;
     // A restart of all has no limit by default: each gateway has its time.
     let context = opened.context(args, if several.all { 0 } else { 70_000 });

@@ -2,6 +2,7 @@
 
 use crate::ground::error::Exit;
 use crate::ground::profile::Profile;
+use crate::ground::waiting;
 use crate::tools::cli::{self, Args, Ending, Tool, flag};
 use crate::tools::several::{FORCE, WAIT, order_each, parse_start, report};
 use crate::tools::{Failures, Opened};
@@ -20,6 +21,7 @@ pub static TOOL: Tool = Tool {
 
 fn run(args: &mut Args) -> Result<Exit, Ending> {
     let (several, until) = parse_start(args)?;
+    waiting::announce("Ctrl-C ends the wait; the start is recorded and goes on");
     let opened = Opened::open(args)?;
     let context = opened.context(args, 60_000);
     let Opened { home, log, .. } = &opened;
