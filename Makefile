@@ -61,7 +61,7 @@ install: $(EXECUTABLE)
 	set -e; for tool in $(TOOLS); do ln -sfn hermes-s6 "$(DESTDIR)$(bindir)/$$tool"; done
 	set -e; for file in $(TEMPLATE); do \
 	  case $$file in \
-	    */run | */finish | */data/check) mode=0755 ;; \
+	    */run | */finish) mode=0755 ;; \
 	    *) mode=0644 ;; \
 	  esac; \
 	  install -D -m $$mode "template/gateway/$$file" "$(DESTDIR)$(libdir)/gateway/$$file"; \

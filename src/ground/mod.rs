@@ -11,10 +11,11 @@ pub mod process;
 pub mod roots_links;
 pub mod trusted;
 
-// Input of a process: variables, parameters, signals, time.
+// Input of a process: variables, parameters, signals, time, memory.
 pub mod deadline;
 pub mod environment;
 pub mod interrupt;
+pub mod memory;
 pub mod parameter;
 pub mod profile;
 

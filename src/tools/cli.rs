@@ -319,14 +319,6 @@ fn misread(error: &lexopt::Error) -> Ending {
     }
 }
 
-/// The function for a tool that has no options of its own.
-///
-/// # Errors
-/// `Ending::Usage` for an option that the tool declares and does not handle, which is a bug.
-pub fn none(_: char, _: OsString) -> Result<(), Ending> {
-    Err(Ending::Usage)
-}
-
 /// Run a tool with these arguments, print its error, and return its exit code.
 pub fn main(tool: &'static Tool, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if rustix::process::geteuid().is_root() {

@@ -8,7 +8,7 @@ use crate::tools::several::{FORCE, WAIT, order_each, parse_start, report};
 use crate::tools::{Failures, Opened};
 use crate::volume::settings;
 use crate::work::action::Action;
-use crate::work::start;
+use crate::work::start::{self, Turn};
 use crate::work::status;
 
 pub static TOOL: Tool = Tool {
@@ -31,7 +31,8 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         let intended = status::intended_up(home, log)?.into_iter();
         Ok(intended.filter(|profile| profile.is_default() || !served_by_default).collect())
     })?;
-    let order = |profile: &Profile| start::order(&context, profile);
+    let turn = if several.all { Turn::InTurn } else { Turn::Now };
+    let order = |profile: &Profile| start::order(&context, profile, turn);
     for (profile, ordered) in order_each(args, &context, &profiles, &mut failures, order) {
         let action = if ordered.changed { Action::Started } else { Action::Unchanged };
         let waited = start::wait(&context, &profile, until, ordered.draining);
