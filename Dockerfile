@@ -44,10 +44,17 @@ RUN touch src/*.rs; \
     cp -R template/gateway /tools/usr/local/lib/hermes-s6/gateway; \
     chmod -R a+rX,go-w /tools
 
-# The Debian packages that the container needs at run time. There is no compiler.
+# The Debian packages that the container needs at run time. There is no compiler. npm
+# brings npx, which starts most MCP servers. The client of docker is for the `docker`
+# terminal, where the engine's socket is mounted. Both are there by default, as in Hermes
+# Agent's own image. Chromium is not: it weighs as much as all of the rest.
 FROM ${DEBIAN_IMAGE} AS base
 # An apt mirror to use instead of the base image's own: http://...
 ARG APT_MIRROR=""
+# 1, or 0 to leave it out.
+ARG WITH_NPM=1
+ARG WITH_DOCKER_CLI=1
+ARG WITH_CHROMIUM=0
 # Further Debian packages for the agent to use.
 ARG EXTRA_PACKAGES=""
 SHELL ["/bin/sh", "-eu", "-c"]
@@ -58,9 +65,13 @@ RUN if [ -n "$APT_MIRROR" ]; then \
             sed -i -E "s#https?://[^ ]*/debian/?( |\$)#$APT_MIRROR\1#" {} +; \
     fi; \
     export DEBIAN_FRONTEND=noninteractive; \
+    wanted=$EXTRA_PACKAGES; \
+    [ "$WITH_NPM" != 1 ] || wanted="npm $wanted"; \
+    [ "$WITH_DOCKER_CLI" != 1 ] || wanted="docker-cli $wanted"; \
+    [ "$WITH_CHROMIUM" != 1 ] || wanted="chromium $wanted"; \
     apt-get update; \
     apt-get install -y --no-install-recommends \
-        ca-certificates curl ffmpeg git nodejs openssh-client procps python3 ripgrep tzdata $EXTRA_PACKAGES; \
+        ca-certificates curl ffmpeg git nodejs openssh-client procps python3 python3-olm ripgrep tzdata $wanted; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/log/apt /var/log/dpkg.log
 
 # The real s6 layer. The classic builder builds every stage, so this one asks whether it
@@ -83,25 +94,46 @@ RUN if [ "${S6_LAYER##*/}" = s6-overlay ]; then \
 
 FROM ${S6_LAYER} AS s6-layer
 
-# Hermes Agent. Every file is verified against the lock.
+# Hermes Agent. Every file is verified against the lock. Its skills are only in its source
+# distribution, and its licence is there too. libolm's Python binding, for Matrix, has no
+# wheel; Debian's is used.
 FROM base AS agent
 # A package index to use instead of pip's own.
 ARG PIP_INDEX_URL=""
+# Further Python packages for the agent, as pip takes them. They are not in the lock. They
+# cannot change the version of a package that is.
+ARG EXTRA_PYTHON_PACKAGES=""
 SHELL ["/bin/sh", "-eu", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update; \
-    apt-get install -y --no-install-recommends python3-venv
+    apt-get install -y --no-install-recommends python3-setuptools python3-venv
 COPY image/requirements.lock /
 # hadolint ignore=DL3042
 RUN [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL; \
     python3 -m venv /opt/hermes/.venv; \
+    packages=$(echo /opt/hermes/.venv/lib/python3*/site-packages); \
+    ln -s /usr/lib/python3/dist-packages/*olm* "$packages/"; \
     /opt/hermes/.venv/bin/pip install --disable-pip-version-check --no-cache-dir --no-deps \
         --only-binary :all: --require-hashes -r /requirements.lock; \
-    /opt/hermes/.venv/bin/pip check --disable-pip-version-check; \
-    mkdir -p /opt/hermes/docker/seed; \
-    /opt/hermes/.venv/bin/python -c \
-        'from hermes_cli.default_soul import DEFAULT_SOUL_MD; print(DEFAULT_SOUL_MD.strip())' \
-        >/opt/hermes/docker/seed/SOUL.md; \
+    printf 'docker\n' | tee /opt/hermes/.install_method >"$packages/.install_method"
+# hadolint ignore=DL3042
+RUN [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL; \
+    sed -n '/^hermes-agent==/,/[^\\]$/p' /requirements.lock >/source.lock; \
+    python3 -m venv --system-site-packages /source; \
+    /source/bin/pip download --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation \
+        --no-binary :all: --require-hashes -d /source -r /source.lock; \
+    tar -xzf /source/hermes_agent-*.tar.gz -C /opt/hermes --strip-components 1 --no-same-owner \
+        --wildcards 'hermes_agent-*/skills' 'hermes_agent-*/optional-skills' 'hermes_agent-*/LICENSE'
+# hadolint ignore=DL3042,SC2086
+RUN [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL; \
+    if [ -n "$EXTRA_PYTHON_PACKAGES" ]; then \
+        sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' /requirements.lock >/constraints; \
+        /opt/hermes/.venv/bin/pip install --disable-pip-version-check --no-cache-dir -c /constraints $EXTRA_PYTHON_PACKAGES; \
+    fi; \
+    /opt/hermes/.venv/bin/pip check --disable-pip-version-check
+COPY image/seed/ /opt/hermes/docker/seed/
+COPY image/write-seed.py /
+RUN /opt/hermes/.venv/bin/python /write-seed.py /opt/hermes/docker; \
     chmod -R a+rX,go-w /opt/hermes
 
 FROM base
@@ -112,6 +144,9 @@ SHELL ["/bin/sh", "-eu", "-c"]
 ENV PATH=/opt/hermes/bin:/opt/hermes/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/command \
     HERMES_HOME=/opt/data \
     API_SERVER_PORT=8642 \
+    HERMES_BUNDLED_SKILLS=/opt/hermes/skills \
+    HERMES_OPTIONAL_SKILLS=/opt/hermes/optional-skills \
+    HERMES_WRITE_SAFE_ROOT=/opt/data \
     HERMES_DISABLE_LAZY_INSTALLS=1 \
     HERMES_LAZY_INSTALL_TARGET=/opt/data/lazy-packages \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -123,12 +158,17 @@ COPY --from=agent /opt/hermes/ /opt/hermes/
 COPY --from=s6-layer /s6-layer/ /
 RUN mv /init /opt/hermes/docker/s6-init
 COPY image/init /init
-COPY image/main-wrapper.sh image/seed-home /opt/hermes/docker/
-COPY image/seed/ /opt/hermes/docker/seed/
+COPY image/main-wrapper.sh image/migrate-config.py image/migrate-home image/seed-home /opt/hermes/docker/
+COPY image/tini /usr/bin/tini
 COPY image/bin/ /opt/hermes/bin/
 COPY image/profile.d/ /etc/profile.d/
 COPY cont-init.d/ /etc/cont-init.d/
 COPY s6-rc.d/ /etc/s6-overlay/s6-rc.d/
+# s6-overlay 3.2.3.2 has its bundles in a directory of their own, and warns if they are
+# among the services.
+RUN cd /etc/s6-overlay; \
+    if [ -d user-bundles.d ]; then cp -R s6-rc.d/user user-bundles.d/; rm -rf s6-rc.d/user s6-rc.d/user2; fi
+COPY LICENSE LICENSE-APACHE LICENSE-MIT /usr/share/doc/hermes-s6/
 COPY --from=tools /tools/ /
 
 # The working directory is not the account's home, so a program that root starts by

@@ -25,7 +25,15 @@ unset USER LOGNAME
 # Keep the working directory if the user asked for another one than the image's.
 [ "$PWD" != /opt/hermes ] || cd "$HOME"
 
-if [ $# -gt 0 ] && which "$1" >/dev/null 2>&1; then
-    exec "$@"
+# The client's interface is for people.
+if [ $# -eq 0 ] && [ "$(readlink /proc/self/fd/0)" = /dev/null ]; then
+    echo "hermes-s6: fatal: no command, and no terminal for the client: give a command, such as 'gateway run', or a terminal, with -it" >&2
+    exit 100
 fi
+
+# Two commands of the client are also programs: of Debian, and of the package mcp.
+case ${1-} in
+    '' | login | mcp) ;;
+    *) ! which "$1" >/dev/null 2>&1 || exec "$@" ;;
+esac
 exec hermes "$@"

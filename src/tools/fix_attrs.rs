@@ -23,7 +23,7 @@ const LEVELS: cli::Opt = cli::valued(
 pub static TOOL: Tool = Tool {
     name: "hermes-fix-attrs",
     usage: "[ -H home ] [ -v ] [ -n ] [ -j ] [ -d levels | -o uid ] [ -t ms ]",
-    summary: "Hand what root owns in the home, and below its profiles, logs and cron, to the runtime account.",
+    summary: "Hand what root owns of Hermes Agent's files in the home to the runtime account.",
     options: &[&[cli::HOME, cli::VERBOSE, cli::DRY_RUN, cli::JSON, cli::TIMEOUT], &[LEVELS, FORMER]],
     run,
 };

@@ -79,8 +79,8 @@ fn anything_else_is_for_the_client() {
 }
 
 #[test]
-fn no_command_is_the_client() {
-    let ran = once(&[], &[]).code(1);
+fn no_command_at_a_terminal_is_the_client() {
+    let ran = at_a_terminal("");
     assert!(ran.out.contains("hermes setup"), "{}", ran.out);
 }
 

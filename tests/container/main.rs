@@ -16,6 +16,8 @@ mod client;
 mod command;
 /// The content of the image.
 mod image;
+/// The layer for somebody's own image.
+mod layer;
 /// compose.yaml and deploy/, compared with their schemas.
 mod manifests;
 /// HERMES_OPEN_SCANDIR=1, with which the scandir belongs to the account.
@@ -32,3 +34,5 @@ mod s6_rc;
 mod services;
 /// Two containers on one volume.
 mod sharing;
+/// What a user of Hermes Agent's own image relies on: docs/UPSTREAM.md.
+mod upstream;

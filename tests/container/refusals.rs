@@ -54,6 +54,15 @@ fn missing_capabilities_are_named() {
 }
 
 #[test]
+fn a_user_without_capabilities_and_with_set_user_ids_is_told_how() {
+    let cause = "without capabilities cannot run s6's set-user-ID helper";
+    let options = ["--user", "10000:10000", "--cap-drop", "ALL"];
+    refused(&options, cause, "--security-opt no-new-privileges --tmpfs /run:exec,uid=10000,gid=10000");
+    // A /run of the user's own is not enough.
+    refused(&[&options[..], &["--tmpfs", "/run:exec,uid=10000,gid=10000"]].concat(), cause, "no-new-privileges");
+}
+
+#[test]
 fn a_user_who_cannot_have_the_run_directory_is_told_how() {
     let options = ["--user", "10000:10000", "--security-opt", "no-new-privileges"];
     let cause = "/run belongs to root, and without privileges user ";

@@ -51,7 +51,7 @@ fn a_dashboard_that_is_refused_is_left_down_after_some_tries() {
     let container =
         Container::start(&["-e", "HERMES_DASHBOARD=1", "-e", "HERMES_DASHBOARD_HOST=0.0.0.0"], &["sleep", "infinity"]);
     container.wait_for_log("Refusing to bind dashboard to 0.0.0.0");
-    until("it is left down", 120, || svstat(&container, "up,wantedup", "dashboard") == "false false");
+    until("it is left down", 280, || svstat(&container, "up,wantedup", "dashboard") == "false false");
     assert!(container.logs().matches("Refusing to bind dashboard to 0.0.0.0").count() <= 5);
 }
 

@@ -80,6 +80,8 @@ fn everything_else_stays_untouched() {
     fs::write(&outside, "secret").unwrap();
     fs::create_dir(volume.path("media")).unwrap();
     volume.root_file("media/film");
+    volume.root_file("host_secret.json");
+    volume.root_file(".envrc");
     symlink(&outside, profile.join("link")).unwrap();
     symlink(volume.outside(""), volume.path("logs")).unwrap();
     volume.root_file("profiles/coder/one");
@@ -92,7 +94,8 @@ fn everything_else_stays_untouched() {
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert_eq!(records(&stdout).0, Vec::<String>::new());
     assert_eq!(fs::metadata(&outside).unwrap().uid(), 0);
-    for kept in ["media", "media/film", "profiles/coder/link", "profiles/coder/one", "profiles/coder/fifo", "logs"] {
+    let here = ["media", "media/film", "host_secret.json", ".envrc", "logs"];
+    for kept in here.into_iter().chain(["profiles/coder/link", "profiles/coder/one", "profiles/coder/fifo"]) {
         assert_eq!(volume.owner(kept), 0, "{kept}");
     }
     assert_eq!(volume.owner("profiles/coder/foreign"), 1234);
@@ -115,15 +118,16 @@ fn a_file_handed_over_is_no_longer_set_uid() {
 #[test]
 fn paths_are_escaped_in_both_forms() {
     let volume = Volume::new();
-    volume.root_file("a b\n\u{1b}[2J");
+    volume.dir("cron");
+    volume.root_file("cron/a b\n\u{1b}[2J");
     let (code, stdout, stderr) = fix(&volume, &["-n"]);
     assert_eq!((code, stderr.as_str()), (0, ""));
-    assert_eq!(records(&stdout).0, ["fix-attrs: path=a\\x20b\\n\\u{1b}[2J action=updated"]);
+    assert_eq!(records(&stdout).0, ["fix-attrs: path=cron/a\\x20b\\n\\u{1b}[2J action=updated"]);
     let (_, stdout, _) = fix(&volume, &["-n", "-j"]);
     let (first, last) = stdout.split_once('\n').unwrap();
-    assert_eq!(first, r#"{"path":"a b\\n\\u{1b}[2J","action":"updated","dry_run":true}"#);
+    assert_eq!(first, r#"{"path":"cron/a b\\n\\u{1b}[2J","action":"updated","dry_run":true}"#);
     let last: serde_json::Value = serde_json::from_str(last).unwrap();
-    assert_eq!((&last["checked"], &last["updated"], &last["dry_run"]), (&3.into(), &1.into(), &true.into()));
+    assert_eq!((&last["checked"], &last["updated"], &last["dry_run"]), (&4.into(), &1.into(), &true.into()));
 }
 
 #[test]
@@ -172,7 +176,7 @@ fn files_stay_roots_where_an_account_may_link_what_is_not_its_own() {
 fn what_cannot_be_handed_over_is_named_ten_times_and_then_counted() {
     let volume = Volume::new();
     for n in 0..25 {
-        volume.root_file(&format!("file{n}"));
+        volume.root_file(&format!("state.db{n}"));
     }
     let no_cap = ["--bounding-set=-chown", "--inh-caps=-chown", TOOL, "-H"];
     let read_only = "mount --bind \"$2\" \"$2\"; mount -o remount,bind,ro \"$2\"; exec \"$1\" -H \"$2\"";
@@ -184,7 +188,7 @@ fn what_cannot_be_handed_over_is_named_ten_times_and_then_counted() {
         assert_eq!(records(&stdout), (Vec::new(), "checked=27 updated=0 failed=25".to_string()));
         let lines: Vec<&str> = stderr.lines().collect();
         assert_eq!(lines.len(), 11, "{stderr}");
-        assert!(lines[0].starts_with("hermes-fix-attrs: warning: unable to change the owner of file"), "{stderr}");
+        assert!(lines[0].starts_with("hermes-fix-attrs: warning: unable to change the owner of state.db"), "{stderr}");
         assert!(lines[0].ends_with(cause), "{stderr}");
         assert_eq!(lines[10], "hermes-fix-attrs: warning: 15 more like these");
     }

@@ -105,10 +105,10 @@ fn a_pass_that_takes_too_long_ends_with_99_and_says_how_far_it_came() {
 fn a_thousand_objects_are_named_and_all_are_counted() {
     let volume = Volume::new();
     for n in 0..1010 {
-        volume.root_file(&format!("file{n}"));
+        volume.root_file(&format!("state.db{n}"));
     }
     for n in 0..25 {
-        fs::hard_link(volume.root_file(&format!("one{n}")), volume.path(&format!("two{n}"))).unwrap();
+        fs::hard_link(volume.root_file(&format!("kanban.db{n}")), volume.path(&format!("kanban.db.two{n}"))).unwrap();
     }
     let (code, stdout, stderr) = fix(&volume, &["-v"]);
     assert_eq!((code, stdout.matches(" action=updated\n").count()), (0, 1000));

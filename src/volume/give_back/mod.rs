@@ -82,10 +82,11 @@ pub struct Reach {
     pub levels: Option<usize>,
 }
 
-/// Give to `account` every directory and every regular file with one link that belongs to root: in `home`, and below
-/// its `profiles`, `logs` and `cron`. If the account had the uid `former` before, everything in the home that belongs
-/// to that uid is given to it as well. Deeper directories than `levels` below the home are not looked at. The home itself is given last, so that a later run can see whose it was, and go
-/// on. `updated` is called with the path, relative to the home, of each of the first thousand objects. If the account
+/// Give to `account` every directory and every regular file with one link that belongs to root: the home, the files of
+/// Hermes Agent at its top, and all below its `profiles`, `logs`, `cron`, `pairing` and `platforms`. If the account had
+/// the uid `former` before, everything in the home that belongs to that uid is given to it as well. Deeper directories
+/// than `levels` below the home are not looked at. The home itself is given last, so that a later run can see whose it
+/// was, and go on. `updated` is called with the path, relative to the home, of each of the first thousand objects. If the account
 /// is root, there is nothing to do. A caller that is not root only gets a failure for each object that belongs to root.
 ///
 /// # Errors

@@ -10,7 +10,40 @@ use std::os::fd::OwnedFd;
 
 /// The directories of a home below which everything is looked at. What is in other directories, only Hermes Agent
 /// knows.
-const BELOW: [&[u8]; 3] = [b"profiles", b"logs", b"cron"];
+const BELOW: [&[u8]; 5] = [b"profiles", b"logs", b"cron", b"pairing", b"platforms"];
+
+/// Files that Hermes Agent or these tools keep at the top of a home. A home may be a directory of the host with other
+/// files of root's in it, and what root alone may read, the account must not get.
+const AT_THE_TOP: [&[u8]; 16] = [
+    b".env",
+    b".gateway-planned-stop.json",
+    b".gateway-takeover.json",
+    b".hermes_history",
+    b".update_check",
+    b"SOUL.md",
+    b"active_profile",
+    b"auth.json",
+    b"auth.lock",
+    b"channel_directory.json",
+    b"config.yaml",
+    b"errors.log",
+    b"gateway-starts.log",
+    b"gateway.lock",
+    b"gateway.pid",
+    b"processes.json",
+];
+
+/// The same, with endings of their own: locks, and the files of a database.
+const BEGINNINGS: [&[u8]; 6] =
+    [b".hermes-s6.", b"gateway_state.json", b"hermes_state.db", b"kanban.db", b"response_store.db", b"state.db"];
+
+/// Is what belongs to root given back, if it is at the top of the home and has this name?
+fn is_hermes_agents(kind: FileType, name: &[u8]) -> bool {
+    match kind {
+        FileType::Directory => BELOW.contains(&name),
+        _ => AT_THE_TOP.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)),
+    }
+}
 
 /// The deepest level, counted from the home. A directory below it is left to root. Root leaves nothing that deep, and
 /// the account could nest directories without end.
@@ -55,7 +88,7 @@ impl GiveBack<'_> {
                 }
             }
             if depth == 0 {
-                self.roots_too = kind != FileType::Directory || BELOW.contains(&name.to_bytes());
+                self.roots_too = is_hermes_agents(kind, name.to_bytes());
             }
             match kind {
                 FileType::Directory if matches!(name.to_bytes(), b"." | b"..") => {}
