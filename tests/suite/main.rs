@@ -68,6 +68,9 @@ mod hermes_agent;
 /// The programs of a slot: the environment, the identity, the lock, the takeover, the template, the logger.
 mod gateway;
 
+/// Gateways that start in turn.
+mod turns;
+
 /// Ports, and the file that they are recorded in.
 mod ports;
 
