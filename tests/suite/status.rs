@@ -372,7 +372,7 @@ fn a_gateway_that_waits_for_another_container_says_so_and_is_healthy() {
     wait_until("the lock to be held", || tree.tool("flock").arg("-n").arg(&lock).arg("true").run().code == 1);
     tree.tool("hermes-reconcile-one").arg("coder").run().is(0, "reconcile: profile=coder * action=started *\n", "");
     let (state, note) =
-        wait_for("coder to wait", || Some(state_and_note(&tree, "coder")).filter(|(state, _)| state == "waiting"));
+        wait_for("coder to wait", || Some(state_and_note(&tree, "coder")).filter(|(_, note)| note.contains("other")));
     assert!(state == "waiting" && note.contains("other"), "{note}");
     tree.tool("hermes-svc-status").args(["-x", "coder"]).run().is(
         0,

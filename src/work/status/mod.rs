@@ -222,11 +222,14 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     let turn = stat.filter(|s| s.up).and_then(|_| turn::note(scandir, profile));
     let doing = match stat {
         Some(s) if s.up && !s.wanted_up => Doing::Draining,
-        Some(s) if s.up && s.wanted_up && turn.is_some() => {
+        // One that another container serves is not kept by its turn.
+        Some(s) if s.up && s.wanted_up && turn.is_some() && !lock.is_held_beside(s.pid) => {
             notes.extend(turn);
             Doing::Waiting
         }
-        Some(s) if s.up && lock.is_held_beside(s.pid) && s.pid.map_or(Ok(false), is_before_exec)? => {
+        Some(s)
+            if s.up && lock.is_held_beside(s.pid) && (turn.is_some() || s.pid.map_or(Ok(false), is_before_exec)?) =>
+        {
             notes.push(Note::ServedBy(lock.to_string()));
             Doing::Waiting
         }
