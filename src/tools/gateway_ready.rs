@@ -76,7 +76,8 @@ fn open(args: &Args, profile: &Profile) -> Result<(Identity, Home)> {
     // Only `finish` understands 78, and only from run-gateway. So a configuration error becomes 111 here.
     let identity = Identity::find(&overrides, &Silent)
         .map_err(|e| Error::new(if e.kind == Kind::Config { Kind::System } else { e.kind }, e.text))?;
-    let home = Home::open_as(&identity.home, identity.account.clone())?;
+    let home = Home::open_as(&identity.home, identity.account.clone());
+    let home = home.map_err(|error| Home::or_missing(&identity.home, error))?;
     home.require(profile)?;
     Ok((identity, home))
 }

@@ -98,5 +98,8 @@ mod install;
 /// The documents, compared with the tree.
 mod documents;
 
+/// The tour of README.md.
+mod tour;
+
 /// hermes-svc-logs.
 mod logs;

@@ -303,7 +303,8 @@ fn what_differs_from_the_intent_has_a_note() {
     tree.tool("s6-svc").arg("-u").arg(tree.slot("writer")).run();
     tree.wait_down("coder");
     tree.wait_up("writer");
-    assert_eq!(state_and_note(&tree, "coder"), ("down".into(), "wanted-but-down".into()));
+    // It is draining as long as its finish script runs.
+    wait_until("coder to be down", || state_and_note(&tree, "coder") == ("down".into(), "wanted-but-down".into()));
     assert_eq!(state_and_note(&tree, "writer"), ("up".into(), "drifting".into()));
     let other = tree.template().join("log");
     fs::rename(&other, tree.scratch().join("log")).expect("rename");
