@@ -36,9 +36,14 @@ all: build
 
 build: $(EXECUTABLE)
 
+# Two builds of one commit are the same, wherever they are made with the same compiler and C library: paths of the
+# machine are left out of the executable.
+CARGO_HOME_PATH = $(or $(CARGO_HOME),$(HOME)/.cargo)
+REMAP = --remap-path-prefix=$(CARGO_HOME_PATH)=/cargo --remap-path-prefix=$(CURDIR)=/hermes-s6
+
 # --target is given even if it is the host's. Without it the flags would apply to build scripts and procedural macros,
 # which cannot be static.
-STATIC = RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" \
+STATIC = RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static $(REMAP)" \
   $(CARGO) build --release --locked --target $(TARGET) --target-dir $(CARGO_TARGET_DIR)
 
 # The executable is a file target, so that `sudo make install` after `make` needs no cargo.
@@ -56,7 +61,7 @@ install: $(EXECUTABLE)
 	set -e; for tool in $(TOOLS); do ln -sfn hermes-s6 "$(DESTDIR)$(bindir)/$$tool"; done
 	set -e; for file in $(TEMPLATE); do \
 	  case $$file in \
-	    */run | */finish | */data/check) mode=0755 ;; \
+	    */run | */finish) mode=0755 ;; \
 	    *) mode=0644 ;; \
 	  esac; \
 	  install -D -m $$mode "template/gateway/$$file" "$(DESTDIR)$(libdir)/gateway/$$file"; \
@@ -149,6 +154,7 @@ demo:
 	demo/run $(GATEWAY)
 
 include image-build/image.mk
+include packaging/packaging.mk
 
 clean:
 	$(CARGO) clean --target-dir $(CARGO_TARGET_DIR)
@@ -168,6 +174,9 @@ help:
 	@echo 'make image        hermes-s6, the container image; S6_LAYER= chooses its s6'
 	@echo 'make test-container  build the image and boot it, with the engine that is here;'
 	@echo '                  MODE=open does so with HERMES_OPEN_SCANDIR=1'
+	@echo 'make layer        a tarball for an image that has s6-overlay 3 and Hermes Agent; test-container MODE=layer tests it'
+	@echo 'make deb          a Debian package; make test-deb tries it in a clean Debian'
+	@echo 'make reproducible build the layer in two places, and compare the bits'
 	@echo 'make bench        speed and size, side by side with their peers'
 	@echo 'make clean        remove what was built, and .cache'
 	@echo

@@ -2,9 +2,11 @@
 
 IMAGE = hermes-s6
 TEST_IMAGE = hermes-s6:test
+LAYER_IMAGE = hermes-s6:layer
 # The containers of the suite wait most of the time, so several run at once.
 CONTAINER_JOBS = 4
-# MODE: sealed, or open. In the open mode every container gets HERMES_OPEN_SCANDIR=1.
+# MODE: sealed, open or layer. In the open mode every container gets HERMES_OPEN_SCANDIR=1. The layer is tested on an
+# image that is laid out as Hermes Agent's own.
 MODE = sealed
 
 .PHONY: image test-container lint-container
@@ -23,7 +25,9 @@ test-container: lint-container
 	  exit 0; \
 	fi; \
 	S6_LAYER=$(or $(S6_LAYER),stand-in) image-build/build-image $(TEST_IMAGE) && \
-	HERMES_S6_IMAGE=$(TEST_IMAGE) MODE=$(MODE) image-build/run-suite $(CONTAINER_JOBS)
+	$(if $(filter layer,$(MODE)),$(MAKE) --no-print-directory layer && \
+	image-build/build-layer $(TEST_IMAGE) $(LAYER) $(LAYER_IMAGE) &&) \
+	HERMES_S6_IMAGE=$(if $(filter layer,$(MODE)),$(LAYER_IMAGE),$(TEST_IMAGE)) MODE=$(MODE) image-build/run-suite $(CONTAINER_JOBS)
 
 lint-container:
 	scripts/install-deps image

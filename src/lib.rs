@@ -35,5 +35,5 @@ pub mod under_test {
     pub use crate::s6::supervise::is_held;
     pub use crate::volume::home::Home;
     pub use crate::volume::ports::{self, Assignment, Book, Range, preferred};
-    pub use crate::volume::settings::{Inherited, Settings, multiplex};
+    pub use crate::volume::settings::{Inherited, Settings, multiplex_with};
 }

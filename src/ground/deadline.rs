@@ -2,6 +2,8 @@
 
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::interrupt;
+use crate::ground::message::printable;
+use crate::ground::waiting;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -49,6 +51,7 @@ impl Deadline {
         if interrupt::caught() {
             return Err(Error::new(Kind::System, format!("interrupted while waiting for {what}")));
         }
+        waiting::going_on(|| printable(&what.to_string()));
         self.left(most).ok_or_else(|| self.timed_out(what))
     }
 

@@ -173,6 +173,19 @@ pub fn slot_home() -> Result<Option<SlotHome>> {
     Ok(None)
 }
 
+/// Is the current directory a slot that only root or the caller can have made, in a scandir of which the same is true?
+/// With `open`, others may write to the scandir.
+///
+/// # Errors
+/// 111 if the directories cannot be looked at.
+pub fn is_trusted_slot(open: bool) -> Result<bool> {
+    let failed = |e| Error::system("read", "the slot and its scandir", e);
+    let Some(slot) = supervised(".")? else { return Ok(false) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let scandir = rustix::fs::open("..", flags, Mode::empty()).map_err(failed)?;
+    Ok(is_trusted(&slot).map_err(failed)? && (open || is_trusted(&scandir).map_err(failed)?))
+}
+
 /// Open the directory `at`, if it is a supervised service directory.
 fn supervised(at: &str) -> Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

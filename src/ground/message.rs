@@ -1,5 +1,6 @@
 //! Messages on stderr, one line each, in the format of skalibs' strerr.
 
+use crate::ground::waiting;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -42,6 +43,7 @@ impl Stderr {
         let short: String = text.chars().take(LONGEST).collect();
         let more = if short.len() < text.len() { "..." } else { "" };
         let line = format!("{}: {level}: {}{more}\n", self.prog, printable(&short));
+        waiting::over();
         // A closed or full stderr must not change what the tool does.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }

@@ -11,10 +11,11 @@ pub mod process;
 pub mod roots_links;
 pub mod trusted;
 
-// Input of a process: variables, parameters, signals, time.
+// Input of a process: variables, parameters, signals, time, memory.
 pub mod deadline;
 pub mod environment;
 pub mod interrupt;
+pub mod memory;
 pub mod parameter;
 pub mod profile;
 
@@ -22,3 +23,4 @@ pub mod profile;
 pub mod error;
 pub mod message;
 pub mod record;
+pub mod waiting;

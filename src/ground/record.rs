@@ -2,6 +2,7 @@
 
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::message::printable;
+use crate::ground::waiting;
 use serde_json::Value as Json;
 use std::io::Write as _;
 
@@ -165,6 +166,7 @@ impl Output {
 pub fn line(text: impl Into<String>) -> Result<()> {
     let mut text = text.into();
     text.push('\n');
+    waiting::over();
     let mut out = std::io::stdout().lock();
     (out.write_all(text.as_bytes())).and_then(|()| out.flush()).map_err(|e| match e.kind() {
         std::io::ErrorKind::BrokenPipe => Error::new(Kind::System, ""),

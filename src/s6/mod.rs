@@ -13,3 +13,4 @@ pub mod staging;
 pub mod supervise;
 pub mod template;
 pub mod tidy;
+pub mod turns;

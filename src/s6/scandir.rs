@@ -42,8 +42,8 @@ impl Scandir {
     /// only if all of its path belongs to root, unless `HERMES_OPEN_SCANDIR` is set.
     ///
     /// # Errors
-    /// 111 if the scandir is missing, unreadable or not a directory. 102 if the caller is root and other users could
-    /// put links into its path.
+    /// 102 if there is nothing at this path, or if the caller is root and other users could put links into it. 111 if
+    /// the scandir is unreadable or not a directory.
     pub fn open(path: &Path) -> Result<Scandir> {
         Scandir::open_where(path, std::env::var("HERMES_OPEN_SCANDIR").is_ok_and(|v| is_truthy(&v)))
     }
@@ -55,7 +55,13 @@ impl Scandir {
     /// As `open`.
     pub fn open_where(path: &Path, open: bool) -> Result<Scandir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let unable = |e| Error::system("open", path.display(), e);
+        let unable = |e| match (Error::system("open", path.display(), e), e) {
+            (Error { text, .. }, Errno::NOENT) => {
+                let hint = "-s or S6_PROFILE_GATEWAY_SCANDIR names another scandir";
+                Error::new(Kind::WrongState, format!("{text}: {hint}"))
+            }
+            (error, _) => error,
+        };
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(unable)?;
         let scandir = |dir| Scandir { path: path.to_path_buf(), dir, lock: OnceCell::new() };
         if !geteuid().is_root() || open {

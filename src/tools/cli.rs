@@ -9,6 +9,7 @@ use crate::ground::message::Stderr;
 use crate::ground::parameter;
 use crate::ground::profile::{Profile, home_of};
 use crate::ground::record::Output;
+use crate::ground::waiting;
 use crate::s6::template::Template;
 use crate::work::gateway::identity::Overrides;
 use std::ffi::{OsStr, OsString};
@@ -318,14 +319,6 @@ fn misread(error: &lexopt::Error) -> Ending {
     }
 }
 
-/// The function for a tool that has no options of its own.
-///
-/// # Errors
-/// `Ending::Usage` for an option that the tool declares and does not handle, which is a bug.
-pub fn none(_: char, _: OsString) -> Result<(), Ending> {
-    Err(Ending::Usage)
-}
-
 /// Run a tool with these arguments, print its error, and return its exit code.
 pub fn main(tool: &'static Tool, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if rustix::process::geteuid().is_root() {
@@ -337,6 +330,7 @@ pub fn main(tool: &'static Tool, arguments: impl Iterator<Item = OsString>) -> E
     parser.set_short_equals(false);
     let mut args = Args { parser, tool, given: Given::default() };
     let ended = (tool.run)(&mut args);
+    waiting::over();
     let log = args.log();
     let ended = lost_root().map_or(ended, |error| Err(Ending::Failed(error.clone())));
     let said = match ended {

@@ -1,101 +1,166 @@
-//! hermes-gateway-ready: is a gateway ready? A slot's `data/check` asks this.
+//! hermes-gateway-ready: is a gateway ready? In a slot's `run`: wait for the gateway's turn, execute it, and tell s6 when
+//! it is ready.
 
-use crate::ground::environment::{Environment, is_truthy};
+use crate::ground::environment::{self, Environment, is_truthy};
 use crate::ground::error::{Error, Exit, Kind, Result};
-use crate::ground::message::{Log as _, Silent};
-use crate::ground::process;
+use crate::ground::memory;
+use crate::ground::message::{Log, Silent};
+use crate::ground::parameter;
+use crate::ground::process::own_pid;
 use crate::ground::profile::Profile;
 use crate::s6::programs;
 use crate::s6::scandir::Scandir;
-use crate::tools::cli::{self, Args, Ending, Tool};
-use crate::volume::home::{Home, profile_dir};
-use crate::volume::settings::{FALLBACK_PORT, Inherited, Settings};
-use crate::volume::state::{self, State};
+use crate::tools::cli::{self, Args, Ending, Item, Tool, valued};
+use crate::volume::home::Home;
 use crate::work::gateway::identity::{Identity, Overrides};
-use crate::work::gateway::listener;
+use crate::work::gateway::readiness::{self, Answer, No};
+use crate::work::gateway::{exec, turn};
 use crate::work::whose;
-use std::ffi::OsStr;
+use rustix::process::getppid;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 
 pub static TOOL: Tool = Tool {
     name: "hermes-gateway-ready",
-    usage: "[ -H home ] [ -s scandir ] [ -v ] profile",
-    summary: "Is the gateway of this profile ready? Exit 0 if it is, 1 if not.",
-    options: &[&[cli::HOME, cli::SCANDIR, cli::VERBOSE]],
+    usage: "[ -H home ] [ -s scandir ] [ -v ] [ -p pid ] profile [ prog... ]",
+    summary: "Is the gateway of this profile ready? Exit 0 if it is, 1 if not. With prog: start it in turn.",
+    options: &[
+        &[cli::HOME, cli::SCANDIR, cli::VERBOSE],
+        &[valued('p', "pid", "pid", "wait until this process is the ready gateway, then print a newline")],
+    ],
     run,
 };
 
 fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
-    let profile = args.one_profile(cli::none)?;
-    let log = args.log();
-    match ready(args, &profile)? {
-        Ok(()) => Ok(Exit::Done),
-        Err(why) => {
-            log.info(&format!("{profile} is not ready: {why}"));
-            Ok(Exit::No)
+    let mut pid = None;
+    let name = loop {
+        match args.item()?.ok_or_else(|| Ending::Wrong(cli::NO_PROFILE.to_string()))? {
+            Item::Option(_, value) => {
+                let number =
+                    parameter::number(&value, "pid", "a process identifier", 1, i32::MAX.unsigned_abs().into());
+                pid = i32::try_from(number?).ok();
+            }
+            Item::Operand(name) => break name,
         }
+    };
+    let prog = args.rest()?;
+    let profile = Profile::parse(&name)?;
+    let log = args.log();
+    match (pid, prog.is_empty()) {
+        (Some(_), false) => Err(Ending::Wrong("-p takes no program".to_string())),
+        (None, false) => Err(start(args, &profile, &prog, &log).into()),
+        (Some(pid), true) if getppid().is_some_and(|parent| parent.as_raw_nonzero().get() == pid) => {
+            // A process must not get a child that it does not know. The parent waits for our end.
+            spawn(args, &profile, pid, Stdio::inherit())?;
+            Ok(Exit::Done)
+        }
+        (Some(pid), true) => Ok(tell(args, &profile, pid)?),
+        (None, true) => match ask(args, &profile)? {
+            Ok(()) => Ok(Exit::Done),
+            Err(No { why, .. }) => {
+                log.info(&format!("{profile} is not ready: {why}"));
+                Ok(Exit::No)
+            }
+        },
     }
 }
 
-/// `Ok` if the gateway is ready, else the reason why not.
-type Answer = std::result::Result<(), String>;
-
-fn ready(args: &Args, profile: &Profile) -> Result<Answer> {
+/// The identity of the gateway, and its home.
+fn open(args: &Args, profile: &Profile) -> Result<(Identity, Home)> {
     // The environment of s6-supervise may be empty, but a HERMES_HOME that a person has set wins. Warnings are dropped:
-    // this program runs several times in a start, and hermes-run-gateway has printed them.
+    // hermes-run-gateway prints them.
     let inherited = std::env::var_os("HERMES_HOME").filter(|home| !home.is_empty());
     let overrides = Overrides { home: args.home_option(), variable: inherited.as_deref(), ..Overrides::default() };
     // Only `finish` understands 78, and only from run-gateway. So a configuration error becomes 111 here.
     let identity = Identity::find(&overrides, &Silent)
         .map_err(|e| Error::new(if e.kind == Kind::Config { Kind::System } else { e.kind }, e.text))?;
-    let home = Home::open_as(&identity.home, identity.account.clone())?;
+    let home = Home::open_as(&identity.home, identity.account.clone());
+    let home = home.map_err(|error| Home::or_missing(&identity.home, error))?;
     home.require(profile)?;
-    let open = identity.environment.get("HERMES_OPEN_SCANDIR").and_then(OsStr::to_str).is_some_and(is_truthy);
-    let scandir = Scandir::open_where(&args.scandir(), open)?;
+    Ok((identity, home))
+}
+
+/// May others than root write to the scandir?
+fn is_open(identity: &Identity) -> bool {
+    identity.environment.get("HERMES_OPEN_SCANDIR").and_then(OsStr::to_str).is_some_and(is_truthy)
+}
+
+/// Look once.
+fn ask(args: &Args, profile: &Profile) -> Result<Answer> {
+    let (identity, home) = open(args, profile)?;
+    let scandir = Scandir::open_where(&args.scandir(), is_open(&identity))?;
     whose::require(&home, &scandir, profile)?;
     let Some(pid) = programs::svstat(&scandir.slot(profile))?.and_then(|stat| stat.pid) else {
-        return Ok(Err("s6 has no process of it".to_string()));
+        return Ok(Err(No::because("s6 has no process of it")));
     };
-    // The account's rights are kept from here on, also for the request to the API server.
+    // The account's rights are kept from here on.
     identity.account.become_for_good()?;
-    home.act(|root| {
-        let dir = profile_dir(root, profile).map_err(|e| Error::system("open", home.shown(profile, ""), e))?;
-        let unable = |e| Error::system("read", home.shown(profile, state::FILE), e);
-        let state = dir.map_or(Ok(State::Absent), State::read).map_err(unable)?;
-        match says_running(&state, pid)? {
-            Ok(()) => answers(root, profile, pid),
-            no => Ok(no),
+    readiness::look(&home, profile, pid)
+}
+
+/// Wait for the turn, leave a process behind that tells s6 of the readiness, and execute the program. Its standard
+/// output is standard error, because ours is s6's notification descriptor. If the turn cannot be had, or nobody can
+/// tell s6, the gateway is started all the same.
+fn start(args: &Args, profile: &Profile, prog: &[OsString], log: &dyn Log) -> Error {
+    let supervisor = getppid();
+    // If the home cannot be opened, hermes-run-gateway says so and ends with the right code.
+    if let Ok((identity, home)) = open(args, profile) {
+        let place = match turn_of(&identity, &home, profile, log) {
+            Err(error) if getppid() != supervisor => return error,
+            Err(error) => {
+                log.warning(&format!("{}: {profile} starts without a turn", error.text));
+                None
+            }
+            Ok(place) => place,
+        };
+        let place = place.map_or_else(Stdio::null, Stdio::from);
+        let told = spawn(args, profile, own_pid(), place)
+            .and_then(|mut child| child.wait().map_err(|e| Error::system("wait for", "hermes-gateway-ready", e)));
+        if let Err(error) = told {
+            log.warning(&format!("{}: s6 is not told when {profile} is ready", error.text));
         }
-    })
-}
-
-/// Does the state file say that this process is running? A file that an earlier gateway left names another process.
-fn says_running(state: &State, pid: i32) -> Result<Answer> {
-    let start_time = process::stat(pid)?.map(|stat| stat.start_time);
-    if state.number("pid") != u64::try_from(pid).ok() || state.number("start_time") != start_time {
-        return Ok(Err(format!("gateway_state.json is not by pid {pid}")));
     }
-    Ok(match state.string("gateway_state").as_deref() {
-        Some("running" | "degraded") => Ok(()),
-        other => Err(format!("its state is {}", other.unwrap_or("unknown"))),
-    })
+    memory::go_first();
+    if let Err(errno) = rustix::stdio::dup2_stdout(rustix::stdio::stderr()) {
+        return Error::system("close", "standard output", errno);
+    }
+    exec::exec(prog, Environment::inherited())
 }
 
-/// If the API server is enabled, does it answer? The environment that the gateway was started with decides, overridden
-/// by the profile's own `.env`.
-fn answers(root: &OwnedFd, profile: &Profile, pid: i32) -> Result<Answer> {
-    let Ok(variables) = process::environment(pid) else {
-        return Ok(Err(format!("the environment of pid {pid} cannot be read")));
+fn turn_of(identity: &Identity, home: &Home, profile: &Profile, log: &dyn Log) -> Result<Option<OwnedFd>> {
+    // Root makes no directory beside one that a person happens to be in.
+    if !environment::is_trusted_slot(is_open(identity))? {
+        return Ok(None);
+    }
+    turn::take(home, profile, &turn::Rules::of(&identity.environment, log), log)
+}
+
+/// Run this tool to wait for the readiness of a process. Its standard input is the place of the start.
+fn spawn(args: &Args, profile: &Profile, pid: i32, place: Stdio) -> Result<std::process::Child> {
+    let unable = |e| Error::system("run", "hermes-gateway-ready", e);
+    let mut command = Command::new(std::env::current_exe().map_err(unable)?);
+    command.arg0(TOOL.name);
+    if let Some(home) = args.home_option() {
+        command.arg("-H").arg(home);
+    }
+    command.args(["-p", &pid.to_string(), "--", profile.as_str()]).stdin(place).spawn().map_err(unable)
+}
+
+/// Wait until the process is ready, then write a newline, which is how s6 is told. The place of the start is given up
+/// with standard input: at the end, or when the start has had its time.
+fn tell(args: &Args, profile: &Profile, pid: i32) -> Result<Exit> {
+    let (identity, home) = open(args, profile)?;
+    let time = turn::Rules::of(&identity.environment, &Silent).time;
+    let give_up = || {
+        let null = std::fs::File::open("/dev/null");
+        let _ = null.map(rustix::stdio::dup2_stdin);
     };
-    let started_with = Environment::of(variables);
-    let exported = started_with.get("API_SERVER_PORT").and_then(|value| value.to_str()?.parse().ok());
-    let settings = Settings::read(root, profile, &Inherited::given(started_with))?;
-    if !settings.api_server {
-        return Ok(Ok(()));
+    if !readiness::wait(&home, profile, pid, time, give_up)? {
+        return Ok(Exit::No);
     }
-    let port = settings.pin.map(|pin| pin.port).or(exported).unwrap_or(FALLBACK_PORT);
-    Ok(match listener::address(pid, port) {
-        Some(at) => listener::is_healthy(at),
-        None => Err(format!("pid {pid} does not listen on port {port}")),
-    })
+    // If nobody reads any more, the gateway has ended meanwhile.
+    let _ = rustix::io::write(rustix::stdio::stdout(), b"\n");
+    Ok(Exit::Done)
 }

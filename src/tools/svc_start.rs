@@ -2,12 +2,13 @@
 
 use crate::ground::error::Exit;
 use crate::ground::profile::Profile;
+use crate::ground::waiting;
 use crate::tools::cli::{self, Args, Ending, Tool, flag};
 use crate::tools::several::{FORCE, WAIT, order_each, parse_start, report};
 use crate::tools::{Failures, Opened};
 use crate::volume::settings;
 use crate::work::action::Action;
-use crate::work::start;
+use crate::work::start::{self, Turn};
 use crate::work::status;
 
 pub static TOOL: Tool = Tool {
@@ -20,6 +21,7 @@ pub static TOOL: Tool = Tool {
 
 fn run(args: &mut Args) -> Result<Exit, Ending> {
     let (several, until) = parse_start(args)?;
+    waiting::announce("Ctrl-C ends the wait; the start is recorded and goes on");
     let opened = Opened::open(args)?;
     let context = opened.context(args, 60_000);
     let Opened { home, log, .. } = &opened;
@@ -29,7 +31,8 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         let intended = status::intended_up(home, log)?.into_iter();
         Ok(intended.filter(|profile| profile.is_default() || !served_by_default).collect())
     })?;
-    let order = |profile: &Profile| start::order(&context, profile);
+    let turn = if several.all { Turn::InTurn } else { Turn::Now };
+    let order = |profile: &Profile| start::order(&context, profile, turn);
     for (profile, ordered) in order_each(args, &context, &profiles, &mut failures, order) {
         let action = if ordered.changed { Action::Started } else { Action::Unchanged };
         let waited = start::wait(&context, &profile, until, ordered.draining);

@@ -12,6 +12,7 @@ use crate::tools::{Failures, Opened, profiles, warn_if_disowned};
 use crate::volume::boot_log;
 use crate::volume::home::Home;
 use crate::work::context::require_slot;
+use crate::work::status::screen::Screen;
 use crate::work::status::{self, Doing, Manager, Status, View, explain, table};
 use std::time::Duration;
 
@@ -124,7 +125,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
     } else if json {
         all.iter().try_for_each(|s| Output { json }.record("", &s.record(&manager)))?;
     } else {
-        table::lines(&all).iter().try_for_each(line)?;
+        table::lines(&all, Screen::of_stdout()).iter().try_for_each(line)?;
     }
     if follow {
         return Ok(follow_changes(&home, &scandir, &manager, &named, all, json, &log)?);
@@ -222,15 +223,20 @@ fn follow_changes(
     json: bool,
     log: &Stderr,
 ) -> Result<Exit> {
+    let watch = |all: &[Status]| {
+        let slots: Vec<_> = all.iter().map(|s| scandir.slot(&s.profile)).collect();
+        Changes::watch(slots.iter().map(|s| s.as_path())).and_scandir(&scandir.path)
+    };
+    let mut changes = watch(&before);
     loop {
-        let slots: Vec<_> = before.iter().map(|s| scandir.slot(&s.profile)).collect();
-        let changes = Changes::watch(slots.iter().map(|s| s.as_path())).and_scandir(&scandir.path);
-        // Look once more after the watch is set, so that a change in between is not lost.
+        // A watch that was made after a look may have missed a change, so look once more.
         let mut now = look(home, scandir, named, log, |_| {})?;
         let stamped = |record: Record| Record::new().text("time", boot_log::now()).and(record);
+        let mut changed = false;
         for status in &now {
             let old = before.iter().find(|s| s.profile == status.profile);
             if old.is_none_or(|old| old.timeless() != status.timeless()) {
+                changed = true;
                 Output { json }.record("", &stamped(status.record(manager)))?;
             }
         }
@@ -243,10 +249,16 @@ fn follow_changes(
                 now.push(old);
                 continue;
             }
+            changed = true;
             let record = Record::new().text("profile", old.profile.as_str()).text("state", "gone");
             Output { json }.record("", &stamped(record))?;
         }
         before = now;
+        // What has changed may have a directory that is not watched yet. A watch begins with looks in quick succession,
+        // so it is kept as long as nothing changes.
+        if changed {
+            changes = watch(&before);
+        }
         changes.sleep(FOLLOW)?;
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::ground::error::Exit;
 use crate::ground::profile::Profile;
+use crate::ground::waiting;
 use crate::s6::orders::Told;
 use crate::tools::cli::{self, Args, Ending, Tool, flag};
 use crate::tools::several::{Several, order_each, report};
@@ -37,6 +38,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         Ok(())
     })?;
     let opened = Opened::open(args)?;
+    waiting::announce("Ctrl-C ends the wait; the stop goes on");
     let context = opened.context(args, 70_000);
     let Opened { scandir, log, .. } = &opened;
     let mut failures = Failures::none();

@@ -2,6 +2,7 @@
 
 use crate::ground::error::Exit;
 use crate::ground::record::Record;
+use crate::ground::waiting;
 use crate::tools::Opened;
 use crate::tools::cli::{self, Args, Ending, Tool, flag};
 use crate::work::unregister;
@@ -20,6 +21,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         keep_port = true;
         Ok(())
     })?;
+    waiting::announce("Ctrl-C ends the wait; the same command goes on with it");
     let opened = Opened::open(args)?;
     let context = opened.context(args, 70_000);
     let action = unregister::unregister(&context, &profile, keep_port)?;

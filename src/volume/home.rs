@@ -31,11 +31,22 @@ impl Home {
     /// Open the home with the runtime account's rights.
     ///
     /// # Errors
-    /// 100 if `$HERMES_USER` names no account. 111 if the home is missing, not a directory, or not readable for the
-    /// account.
+    /// 100 if `$HERMES_USER` names no account. 102 if there is nothing at this path. 111 if the home is not a directory,
+    /// or not readable for the account.
     pub fn open(path: &Path) -> Result<Home> {
-        let account = Account::runtime(path)?;
-        Home::open_as(path, account)
+        let opened = Account::runtime(path).and_then(|account| Home::open_as(path, account));
+        opened.map_err(|error| Home::or_missing(path, error))
+    }
+
+    /// The error of a home that could not be opened: with code 102, and what names another home, if there is nothing at
+    /// this path.
+    pub fn or_missing(path: &Path, error: Error) -> Error {
+        match std::fs::metadata(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && error.kind == Kind::System => {
+                Error::new(Kind::WrongState, format!("{}: -H or HERMES_HOME names another home", error.text))
+            }
+            _ => error,
+        }
     }
 
     /// Open the home with the rights of the account that the caller has chosen.

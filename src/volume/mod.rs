@@ -14,5 +14,6 @@ pub mod ports;
 pub mod root_left;
 pub mod settings;
 pub mod stale;
+pub mod start_now;
 pub mod state;
 pub mod writable;

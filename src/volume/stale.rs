@@ -2,12 +2,14 @@
 
 use crate::ground::error::{Error, Result};
 use crate::ground::message::Log;
+use crate::volume::start_now;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
-/// These files hold pids, which after a restart are those of an earlier container.
-const FILES: [&str; 2] = ["gateway.pid", "processes.json"];
+/// The first two files hold pids, which after a restart are those of an earlier container. The third asks for a start in
+/// that container.
+const FILES: [&str; 3] = ["gateway.pid", "processes.json", start_now::FILE];
 
 /// Remove the files. The caller has made sure that no gateway of this profile runs, here or in another container, and
 /// has the account's rights.

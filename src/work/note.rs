@@ -34,6 +34,8 @@ pub enum Note {
     Link(Link),
     /// There is a profile directory whose name is not a valid profile name.
     InvalidName,
+    /// The gateway is next to start, and waits for memory.
+    Memory,
     /// The gateway of `default` serves this profile.
     Multiplexed,
     /// The slot does not say whose home it is. An earlier version published it.
@@ -58,6 +60,8 @@ pub enum Note {
     SkipRequested,
     /// The template's shape has changed, and the slot has to be down before it can be replaced.
     StaleTemplate,
+    /// The gateway waits for its turn to start, and so many come before it.
+    Turn(usize),
     /// It cannot be told whether the gateway of `default` serves all profiles.
     UnreadableMode,
     /// The profile's port cannot be told.
@@ -97,6 +101,7 @@ impl fmt::Display for Note {
             Note::InvalidName => "invalid-name",
             Note::Link(Link::Foreign(_)) => "foreign-link",
             Note::Link(Link::Empty) => "empty-link",
+            Note::Memory => "waits for memory",
             Note::Multiplexed => "multiplexed",
             Note::NoHome => "no-home",
             Note::NoProfile => "no-profile",
@@ -109,6 +114,7 @@ impl fmt::Display for Note {
             Note::ReservedName => "reserved-name",
             Note::SkipRequested => "skip-requested",
             Note::StaleTemplate => "stale-template",
+            Note::Turn(before) => return write!(f, "waits for its turn ({before} before it)"),
             Note::UnreadableMode => "unreadable-mode",
             Note::UnreadablePorts => "unreadable-ports",
             Note::UnreadableState => "unreadable-state",

@@ -12,7 +12,8 @@ use crate::volume::intent::{self, Intent};
 use crate::volume::planned_stop;
 use crate::work::container;
 use crate::work::context::Context;
-use crate::work::{start, stop};
+use crate::work::start::{self, Turn};
+use crate::work::stop;
 use std::path::{Path, PathBuf};
 
 /// How a restart has begun.
@@ -31,7 +32,7 @@ pub enum Begun {
 /// # Errors
 /// 100 if there is no such profile. 102 if it is not registered or not supervised. 111 if the intent cannot be
 /// recorded, or s6 does not obey. 99 if the order does not show in time.
-pub fn order(site: &Context, profile: &Profile) -> Result<Begun> {
+pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Begun> {
     let slot = site.require_slot(profile)?;
     site.require_own(profile)?;
     site.home.require(profile)?;
@@ -42,6 +43,9 @@ pub fn order(site: &Context, profile: &Profile) -> Result<Begun> {
     site.record(profile, Intent::Running)?;
     if site.dry_run {
         return Ok(Begun::Stopping(before.pid));
+    }
+    if turn == Turn::Now {
+        start::ask_for_now(site, profile);
     }
     if stop::is_inside(before.pid)? {
         // SIGUSR1 makes Hermes Agent drain and exit 75, and then s6-supervise starts it again.

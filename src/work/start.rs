@@ -14,10 +14,12 @@ use crate::volume::intent::{self, Intent};
 use crate::volume::last_words;
 use crate::volume::ports;
 use crate::volume::settings;
+use crate::volume::start_now;
 use crate::volume::state::State;
 use crate::work::await_watcher;
 use crate::work::container;
 use crate::work::context::Context;
+use crate::work::gateway::turn;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -47,13 +49,22 @@ pub struct Ordered {
     pub draining: Option<i32>,
 }
 
+/// How an operator's order is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The gateway starts at once.
+    Now,
+    /// The gateway starts when its turn comes.
+    InTurn,
+}
+
 /// Record the intent, and order the gateway up.
 ///
 /// # Errors
 /// 100 if there is no such profile, or if another profile pins the same port and runs or is wanted. 102 if the slot
 /// belongs to another home, if the gateway of `default` serves the profile, or if there is no slot and the caller may
 /// not make one. 111 if the intent cannot be recorded, or s6 does not obey. 99 if the order does not show in time.
-pub fn order(site: &Context, profile: &Profile) -> Result<Ordered> {
+pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Ordered> {
     site.home.require(profile)?;
     site.require_own(profile)?;
     container::refuse_foreground(profile)?;
@@ -69,6 +80,9 @@ pub fn order(site: &Context, profile: &Profile) -> Result<Ordered> {
         site.require_own(profile)?;
     }
     if !site.scandir.has_slot(profile)? {
+        if turn == Turn::Now {
+            ask_for_now(site, profile);
+        }
         mint(site, profile)?;
         return Ok(Ordered { changed: true, draining: None });
     }
@@ -84,11 +98,23 @@ pub fn order(site: &Context, profile: &Profile) -> Result<Ordered> {
         ports::require_no_conflict(site.home, profile, site.log)?;
     }
     site.record(profile, Intent::Running)?;
+    if turn == Turn::Now && (changed || turn::is_waiting(site.scandir, profile)) {
+        ask_for_now(site, profile);
+    }
     if changed && !site.dry_run {
         up(site, profile, &slot)?;
         site.repair(profile, Intent::Running)?;
     }
     Ok(Ordered { changed, draining })
+}
+
+/// Let the next start of this gateway wait for no turn. It also frees one that waits already.
+pub fn ask_for_now(site: &Context, profile: &Profile) {
+    if !site.dry_run
+        && let Err(error) = start_now::ask(site.home, profile)
+    {
+        site.log.info(&format!("{}: {profile} starts in turn", error.text));
+    }
 }
 
 /// Publish a slot, up, for an existing profile that has none (B3).
@@ -168,6 +194,19 @@ pub fn wait(site: &Context, profile: &Profile, until: Until, draining: Option<i3
     // Another command may have stopped the gateway while we waited: then the slot has a `down` file. If only the intent
     // says stopped, Hermes Agent has overwritten ours with an old one (A14).
     if site.svstat(&slot)?.normally_up { site.repair(profile, Intent::Running) } else { Ok(()) }
+}
+
+/// Wait until the gateway is ready, has died, or has had its time. Whatever comes of it, the next one may start then.
+pub fn give_time(site: &Context, profile: &Profile, time: Duration) {
+    let slot = site.scandir.slot(profile);
+    let deadline = site.deadline.or_after_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let mut seen = None;
+    let _ = Changes::watch([slot.as_path()]).until(deadline, "readiness", || {
+        let stat = site.svstat(&slot)?;
+        let has_died = stat.is_down() || seen.is_some() && stat.pid != seen;
+        seen = stat.pid;
+        Ok((stat.is_ready() || has_died).then_some(()))
+    });
 }
 
 /// Does the state file say that this process drains? Then the process will end, whatever s6 wants.

@@ -177,11 +177,16 @@ impl Container {
 
     /// Start a container without waiting for its boot pass.
     pub fn launch(options: &[&str], command: &[&str]) -> Self {
-        let (name, label, image) = (unique("container"), label(), image());
+        Self::of(&image(), options, command)
+    }
+
+    /// As `launch`, for another image than the one under test.
+    pub fn of(image: &str, options: &[&str], command: &[&str]) -> Self {
+        let (name, label) = (unique("container"), label());
         let mut arguments = vec!["run", "-d", "--name", &name, "--label", &label];
         arguments.extend(mode());
         arguments.extend(options);
-        arguments.push(&image);
+        arguments.push(image);
         arguments.extend(command);
         let container = Self { name: name.clone() };
         docker(&arguments).code(0);

@@ -16,6 +16,8 @@ mod client;
 mod command;
 /// The content of the image.
 mod image;
+/// The layer for somebody's own image.
+mod layer;
 /// compose.yaml and deploy/, compared with their schemas.
 mod manifests;
 /// HERMES_OPEN_SCANDIR=1, with which the scandir belongs to the account.

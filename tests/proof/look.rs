@@ -46,7 +46,7 @@ pub fn glance(ground: &Ground) -> Look {
         let path = ground.tree.scandir().join(&name);
         if name.starts_with("gateway-") {
             walk(&path, &format!("slot/{name}"), &mut found);
-        } else if ![".s6-svscan", ".hermes-s6.lock", "probe", ".probe"].contains(&name.as_str()) {
+        } else if ![".s6-svscan", ".hermes-s6.lock", ".hermes-s6.turns", "probe", ".probe"].contains(&name.as_str()) {
             found.insert(format!("scandir/{}", steady(&name)), "left".to_string());
         }
     }

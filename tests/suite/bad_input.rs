@@ -62,7 +62,8 @@ fn a_home_that_is_no_directory_is_named() {
     let file = tree.scratch().join("a-file");
     fs::write(&file, "").expect("file");
     let before = snapshot(&[&tree.scandir()]);
-    for (home, why) in [(tree.scratch().join("missing"), "No such file or directory"), (file, "Not a directory")] {
+    let missing = (tree.scratch().join("missing"), 102, "No such file or directory");
+    for (home, code, why) in [missing, (file, 111, "Not a directory")] {
         let want = format!("unable to open {}: {why}", home.display());
         for (tool, args) in about("coder") {
             let ran = tree.tool(tool).args(args).env("HERMES_HOME", &home).run();
@@ -70,11 +71,15 @@ fn a_home_that_is_no_directory_is_named() {
                 let last = ran.stderr.lines().last().unwrap_or_default();
                 assert!([78, 111].contains(&ran.code) && last.contains(&want), "{ran}");
             } else {
-                ran.fails(111, &format!("{want}*"));
+                ran.fails(code, &format!("{want}*"));
             }
         }
-        tree.tool("hermes-reconcile-all").env("HERMES_HOME", &home).run().fails(111, &want);
-        tree.tool("hermes-svc-unregister").arg("coder").env("HERMES_HOME", &home).run().fails(111, &want);
+        tree.tool("hermes-reconcile-all").env("HERMES_HOME", &home).run().fails(code, &format!("{want}*"));
+        tree.tool("hermes-svc-unregister")
+            .arg("coder")
+            .env("HERMES_HOME", &home)
+            .run()
+            .fails(code, &format!("{want}*"));
     }
     before.still_holds();
 }
@@ -122,7 +127,8 @@ fn a_scandir_that_is_no_directory_is_named() {
     let file = tree.scratch().join("a-file");
     fs::write(&file, "").expect("file");
     let before = snapshot(&[&tree.home()]);
-    for (scandir, why) in [(tree.scratch().join("missing"), "No such file or directory"), (file, "Not a directory")] {
+    let gone = "No such file or directory: -s or S6_PROFILE_GATEWAY_SCANDIR names another scandir";
+    for (scandir, code, why) in [(tree.scratch().join("missing"), 102, gone), (file, 111, "Not a directory")] {
         let want = format!("unable to open {}: {why}", scandir.display());
         for tool in [
             "hermes-svc-register",
@@ -135,10 +141,10 @@ fn a_scandir_that_is_no_directory_is_named() {
             "hermes-gateway-ready",
         ] {
             let ran = tree.tool(tool).arg("-s").arg(&scandir).arg("coder").run();
-            ran.fails(111, &want);
+            ran.fails(code, &want);
         }
-        tree.tool("hermes-svc-list").arg("-s").arg(&scandir).run().fails(111, &want);
-        tree.tool("hermes-reconcile-all").arg("-s").arg(&scandir).run().fails(111, &want);
+        tree.tool("hermes-svc-list").arg("-s").arg(&scandir).run().fails(code, &want);
+        tree.tool("hermes-reconcile-all").arg("-s").arg(&scandir).run().fails(code, &want);
     }
     before.still_holds();
 }

@@ -205,7 +205,7 @@ fn an_empty_place_is_as_good_as_none() {
     port(tree.tool("hermes-port-alloc").args(["-H", ""]));
     port(tree.tool("hermes-port-alloc").env("HERMES_HOME", "").args(["--home", &tree.home().display().to_string()]));
     let none = tree.tool("hermes-port-alloc").env("HERMES_HOME", "/no/such/home").arg("coder").run();
-    none.fails(111, "unable to open /no*: No such file or directory");
+    none.fails(102, "unable to open /no*: No such file or directory: -H or HERMES_HOME names another home");
     // An option wins over the environment.
     port(tree.tool("hermes-port-alloc").env("HERMES_HOME", "/no/such/home").arg("-H").arg(tree.home()));
 }

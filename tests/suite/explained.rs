@@ -432,3 +432,22 @@ fn an_explanation_is_also_json() {
     tree.tool("hermes-svc-status").args(["-j", "coder"]).run().is(0, "{*\"manager\":\"*\"}\n", "");
     assert!(Path::new(&tree.slot("coder")).join("data/started").exists());
 }
+
+/// On a terminal a long wait says what it waits for and what Ctrl-C leaves behind, and in a pipe it says nothing.
+#[test]
+fn a_long_wait_says_on_a_terminal_what_it_waits_for() {
+    let tree = Tree::up();
+    tree.profile("coder").stand_in("never_ready=1\n");
+    let script = "exec python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' \
+                  hermes-svc-start -W -t 0 coder > terminal 2>&1";
+    let start = tree.tool("sh").args(["-c", script]).start();
+    let said = || fs::read_to_string(tree.scratch().join("terminal")).unwrap_or_default();
+    let line = "\r\u{1b}[Kwaiting for coder: readiness, ";
+    wait_until("the line", || said().matches(line).count() >= 2);
+    let leaves = " s (Ctrl-C ends the wait; the start is recorded and goes on)\r";
+    assert!(said().contains(leaves), "{:?}", said());
+    tree.tool("hermes-svc-stop").arg("coder").run().is(0, "profile=coder action=stopped\n", "");
+    assert_eq!(start.wait().code, 111);
+    // The line is gone when the next words come.
+    assert!(said().contains("\r\u{1b}[Khermes-svc-start: fatal: unable to start coder: "), "{:?}", said());
+}

@@ -769,8 +769,9 @@ fn all_are_signalled_first_and_then_waited_for() {
     names.iter().for_each(|name| drop(tree.profile(name).stand_in("drain_ms=20000\n")));
     start(&tree, &names);
     let pids = names.map(|name| tree.wait_up(name));
-    for tool in ["hermes-svc-restart", "hermes-svc-stop"] {
-        let running = tree.tool(tool).args(["-w", "-t", "25000", "-a"]).start();
+    // A restart with -a goes in turn.
+    for (tool, all) in [("hermes-svc-restart", &names[..]), ("hermes-svc-stop", &["-a"])] {
+        let running = tree.tool(tool).args(["-w", "-t", "25000"]).args(all).start();
         wait_until("all to drain at once", || {
             names.iter().all(|name| tree.profile(name).json()["gateway_state"] == "draining")
         });

@@ -68,6 +68,9 @@ mod hermes_agent;
 /// The programs of a slot: the environment, the identity, the lock, the takeover, the template, the logger.
 mod gateway;
 
+/// Gateways that start in turn.
+mod turns;
+
 /// Ports, and the file that they are recorded in.
 mod ports;
 
@@ -94,6 +97,9 @@ mod install;
 
 /// The documents, compared with the tree.
 mod documents;
+
+/// The tour of README.md.
+mod tour;
 
 /// hermes-svc-logs.
 mod logs;

@@ -114,7 +114,7 @@ fn no_name_at_all_is_wrong_usage_and_so_is_one_too_many() {
     ] {
         tree.tool(tool).run().is(100, "", &format!("{tool}: fatal: no profile given\n{tool}: usage: {tool} *\n"));
     }
-    for tool in ["hermes-svc-register", "hermes-svc-unregister", "hermes-reconcile-one", "hermes-gateway-ready"] {
+    for tool in ["hermes-svc-register", "hermes-svc-unregister", "hermes-reconcile-one"] {
         let words = format!("{tool}: fatal: an operand too many: b\n{tool}: usage: {tool} *\n");
         tree.tool(tool).args(["a", "b"]).run().is(100, "", &words);
     }

@@ -624,7 +624,10 @@ fn a_wrong_command_line_is_usage() {
     assert!(!place.home.join(FILE).exists());
     assert_eq!(
         place.run(&["-H", "/nonexistent", "coder"]),
-        Ended::fatal(111, "unable to open /nonexistent: No such file or directory")
+        Ended::fatal(
+            102,
+            "unable to open /nonexistent: No such file or directory: -H or HERMES_HOME names another home"
+        )
     );
 }
 

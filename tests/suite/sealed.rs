@@ -20,6 +20,8 @@ mod programs;
 mod rights;
 /// The scandir: no entry of the account's in root's, and no scandir of the account's.
 mod scandir;
+/// The line in which gateways wait for their turns.
+mod turns;
 /// Other things in place of files and directories on the volume.
 mod volume;
 /// The watcher under attack.

@@ -1,16 +1,16 @@
-//! Our reading of `.env`, `config.yaml` and `gateway.json`, compared with that of Hermes Agent's own loader, on
+//! Our reading of `.env`, `config.yaml`, `gateway.json` and the managed files, compared with that of Hermes Agent's own loader, on
 //! generated files. For each file, either both readings are the same, or ours says that the answer is not known.
 //!
 //! The files are like those that people write, some of them with a typing error. What is known to be read differently
 //! is left out of the files. In `config.yaml`, off the paths that are read, that is text which PyYAML refuses and
 //! saphyr-parser accepts: a tab between words, an anchor that occurs twice, a date that does not exist, a number
 //! without digits, `=`, an unknown tag, a merge of something that is not a mapping, a key that is not a scalar, a block
-//! scalar within braces, a value on its own line behind `?`, and an `extra` that is not a mapping. In `.env` it is two
+//! scalar within braces, a value on its own line behind `?`, an `extra` that is not a mapping, and a key at the top that is no string. In `.env` it is two
 //! variables in one line, NULs and UTF-16, escapes of control characters, and digits of other scripts.
 
 use crate::differential::Dice;
 use crate::support::{Tree, agent, wait_until};
-use hermes_s6::under_test::{Account, Environment, Home, Inherited, Profile, Settings, multiplex};
+use hermes_s6::under_test::{Account, Environment, Home, Inherited, Profile, Settings, multiplex_with};
 use std::path::Path;
 
 /// The port that a gateway is told to use if we find no pin.
@@ -19,19 +19,25 @@ const ALLOCATED: u16 = 9499;
 /// A program that runs Hermes Agent's loaders on several homes. Each home comes with the port in its gateway's
 /// environment.
 const EACH: &str = "
-import json, logging, os, sys
+import gateway, json, logging, os, pathlib, sys
 logging.disable(logging.CRITICAL)
 from hermes_cli.env_loader import load_hermes_dotenv
 from gateway.config import load_gateway_config, Platform
 from gateway.platforms.api_server import _coerce_port, DEFAULT_PORT
 out, sys.stdout = sys.stdout, sys.stderr
+# The part of gateway/run.py that takes variables from config.yaml.
+begin, end = \"_config_path = _hermes_home / 'config.yaml'\", '        # Terminal config is nested'
+run = pathlib.Path(gateway.__path__[0], 'run.py').read_text()
+bridge = begin + run.split(begin, 1)[1].split(end, 1)[0] + '    except Exception: pass'
+assert 'os.environ[_key] = str(_val)' in bridge
 variables = dict(os.environ)
 for line in sys.stdin:
     home, port = line.split()
     os.environ.clear()
-    os.environ.update(variables, HERMES_HOME=home, API_SERVER_PORT=port)
+    os.environ.update(variables, HERMES_HOME=home, API_SERVER_PORT=port, HERMES_MANAGED_DIR=home + '/managed')
     try:
         load_hermes_dotenv(hermes_home=home)
+        exec(bridge, {'os': os, '_hermes_home': pathlib.Path(home)})
         config = load_gateway_config()
         server = config.platforms.get(Platform.API_SERVER)
         port = server.extra.get('port') if server else None
@@ -166,7 +172,7 @@ fn mapping(dice: &mut Dice, depth: usize, keys: &[&str]) -> String {
     for _ in 0..1 + dice.below(4) {
         let odd = ["1", "on", "\"q\"", "!!str y"];
         let key = match dice.below(24) {
-            0 => one(dice, &odd),
+            0 if depth > 0 => one(dice, &odd),
             1..5 => one(dice, &["model", "x", "telegram"]),
             _ => one(dice, keys),
         };
@@ -238,7 +244,19 @@ fn config(dice: &mut Dice) -> String {
         ],
     );
     let after = one(dice, &["", "", "", "", "...\n", "---\n", "\n\n", "# end"]);
-    let keys = ["gateway", "platforms", "platforms", "api_server", "multiplex_profiles"];
+    let keys = [
+        "gateway",
+        "gateway",
+        "platforms",
+        "platforms",
+        "platforms",
+        "api_server",
+        "multiplex_profiles",
+        "multiplex_profiles",
+        "API_SERVER_ENABLED",
+        "API_SERVER_PORT",
+        "GATEWAY_MULTIPLEX_PROFILES",
+    ];
     format!("{before}{}{after}", mapping(dice, 0, &keys))
 }
 
@@ -310,7 +328,8 @@ struct Ours {
 fn ours(path: &Path, account: &Account) -> Ours {
     let default = Profile::default_profile();
     let home = Home::open_as(path, account.clone()).expect("home");
-    let inherited = Inherited::given(Environment::default());
+    let managed = path.join("managed").into_os_string();
+    let inherited = Inherited::given(Environment::of([("HERMES_MANAGED_DIR".into(), managed)]));
     let said = home.act(|dir| Settings::read(dir, &default, &inherited)).expect("settings");
     let is_unclear = !said.is_understood();
     let is_no_port = said.faults.iter().any(|fault| fault.text.starts_with("there is no port"));
@@ -318,7 +337,7 @@ fn ours(path: &Path, account: &Account) -> Ours {
     Ours {
         server: (!is_unclear).then_some((said.api_server, (!is_no_port).then_some(told))),
         told,
-        multiplex: multiplex(&home).ok(),
+        multiplex: multiplex_with(&home, &inherited).ok(),
         faults: said.faults.into_iter().map(|fault| format!("{:?}: {}", fault.file, fault.text)).collect(),
     }
 }
@@ -343,9 +362,19 @@ fn either_we_read_the_settings_as_hermes_agent_does_or_we_say_that_we_do_not_kno
         if dice.below(4) == 0 {
             files.push(("gateway.json", legacy(&mut dice)));
         }
+        match dice.below(16) {
+            0 => files.push((".op.env", dotenv(&mut dice))),
+            1 => files.push(("managed/.env", dotenv(&mut dice))),
+            2 => files.push(("managed/config.yaml", config(&mut dice))),
+            _ => {}
+        }
         let profile = tree.profile(&format!("p{at:05}"));
         let dir = profile.dir.clone();
         let mut profile = profile;
+        if files.iter().any(|(name, _)| name.starts_with("managed/")) {
+            std::fs::create_dir(dir.join("managed")).expect("managed");
+            std::os::unix::fs::chown(dir.join("managed"), Some(tree.uid), Some(tree.gid)).expect("owner");
+        }
         for (name, text) in &mut files {
             // A typing error in a tag or an alias would make text that is left out of these files.
             if dice.below(3) == 0 && !text.contains(['!', '*']) {
@@ -461,4 +490,31 @@ fn no_named_gateway_is_started_while_the_mode_cannot_be_told() {
     default.env("GATEWAY_MULTIPLEX_PROFILES=false\n");
     tree.tool("hermes-reconcile-all").run().is(0, "**", "**");
     tree.wait_up("coder");
+}
+
+#[test]
+fn a_port_is_pinned_by_managed_files_and_by_a_variable_in_config_yaml() {
+    let mut tree = Tree::new();
+    let managed = tree.scratch().join("managed");
+    tree.env.push(("HERMES_MANAGED_DIR".to_string(), managed.display().to_string()));
+    let pin = "API_SERVER_ENABLED: true\nAPI_SERVER_PORT: 9000\n";
+    tree.profile("coder").file("config.yaml", pin);
+    tree.profile("writer").env("API_SERVER_ENABLED=true\nAPI_SERVER_PORT=9001\n").file("config.yaml", pin);
+    let alloc = |name: &str| tree.tool("hermes-port-alloc").arg(name).run();
+    alloc("coder").is(0, "9000\n", "");
+    alloc("writer").is(0, "9001\n", "");
+    std::fs::create_dir(&managed).expect("managed");
+    std::fs::write(managed.join("config.yaml"), "API_SERVER_PORT: 9002\n").expect("config.yaml");
+    alloc("coder").is(0, "9002\n", "");
+    alloc("writer").is(0, "9001\n", "");
+    std::fs::write(managed.join(".env"), "API_SERVER_PORT=9003\n").expect(".env");
+    let ran = alloc("writer");
+    assert!(ran.code == 100 && ran.stderr.contains("9003") && ran.stderr.contains("coder"), "{ran}");
+    std::fs::remove_file(managed.join(".env")).expect(".env");
+    // A directory that cannot be looked at is no answer.
+    let locked = tree.root().join("locked");
+    std::fs::create_dir(&locked).expect("locked");
+    std::fs::set_permissions(&locked, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("mode");
+    let ran = tree.tool("hermes-port-alloc").env("HERMES_MANAGED_DIR", locked.join("x")).arg("coder").run();
+    assert_eq!((ran.code, ran.stdout.as_str()), (111, ""), "{ran}");
 }

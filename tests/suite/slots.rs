@@ -308,7 +308,7 @@ fn a_live_slot_follows_its_template_in_place() {
     fs::remove_file(other.join("max-death-tally")).expect("file");
     let run = || tree.tool("hermes-svc-register").arg("-T").arg(&other).arg("coder").run();
     run().is(0, "profile=coder action=updated port=9530\n", "");
-    for name in ["run", "finish", "timeout-finish", "data/more/deep", "data/check", "log/run"] {
+    for name in ["run", "finish", "timeout-finish", "data/more/deep", "data/bin", "log/run"] {
         assert_eq!(fs::read_link(slot.join(name)).expect("link"), other.join(name));
     }
     assert!(fs::symlink_metadata(slot.join("max-death-tally")).is_err());

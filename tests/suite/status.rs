@@ -303,7 +303,8 @@ fn what_differs_from_the_intent_has_a_note() {
     tree.tool("s6-svc").arg("-u").arg(tree.slot("writer")).run();
     tree.wait_down("coder");
     tree.wait_up("writer");
-    assert_eq!(state_and_note(&tree, "coder"), ("down".into(), "wanted-but-down".into()));
+    // It is draining as long as its finish script runs.
+    wait_until("coder to be down", || state_and_note(&tree, "coder") == ("down".into(), "wanted-but-down".into()));
     assert_eq!(state_and_note(&tree, "writer"), ("up".into(), "drifting".into()));
     let other = tree.template().join("log");
     fs::rename(&other, tree.scratch().join("log")).expect("rename");
@@ -500,6 +501,55 @@ fn follow_prints_each_change() {
     following.wait().expect("wait");
 }
 
+/// The shell commands of the example in hermes-svc-status(8) that contains this text.
+#[track_caller]
+fn example(text: &str) -> String {
+    let page = include_str!("../../man/man8/hermes-svc-status.8");
+    let mut blocks = page.split(".Bd -literal -offset indent\n").filter_map(|block| block.split(".Ed\n").next());
+    blocks.find(|block| block.contains(text)).unwrap_or_else(|| panic!("no example with {text}")).to_string()
+}
+
+#[test]
+fn the_pages_recipes_for_prometheus_and_for_events_work_as_printed() {
+    let tree = in_every_state();
+    let dir = tree.scratch();
+    tree.tool("sh").args(["-c", &example("hermes.prom")]).env("DIR", &dir).run().is(0, "", "");
+    let text = fs::read_to_string(dir.join("hermes.prom")).expect("metrics");
+    assert_eq!(text.lines().count(), 6 * 4, "{text}");
+    for line in [
+        "hermes_gateway_up{profile=\"coder\"} 1\n",
+        "hermes_gateway_up{profile=\"writer\"} 0\n",
+        "hermes_gateway_held{profile=\"broken\"} 1\n",
+        "hermes_gateway_ready{profile=\"coder\"} 1\n",
+        "hermes_gateway_wanted{profile=\"default\"} 0\n",
+        "hermes_gateway_deaths{profile=\"broken\"} 1\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let mut names: Vec<&str> = text.lines().filter_map(|line| line.split('{').next()).collect();
+    names.dedup();
+    assert_eq!(names.len(), 6, "the lines of a metric are one group: {text}");
+    // A gateway that was held before is not told of.
+    tree.script("notify", "#!/bin/sh\necho \"$1\" >> told\n");
+    let script = format!("PATH=.:$PATH\n{}", example("notify"));
+    let mut events = tree.tool("sh").args(["-c", &script]).spawn();
+    // When the tool waits for events, its first look is over.
+    let waits = |pid: u32| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        targets.into_iter().any(|target| target == std::path::Path::new("anon_inode:inotify"))
+    };
+    wait_until("the first look", || {
+        tree.processes().iter().any(|p| p.comm.starts_with("hermes-svc-stat") && waits(p.pid))
+    });
+    let pid = tree.gateway("coder").expect("up");
+    tree.profile("coder").stand_in("exit_at_start=78\n");
+    kill(pid, Signal::KILL);
+    wait_until("the event", || fs::read_to_string(dir.join("told")).is_ok_and(|told| told == "coder\n"));
+    tree.processes().iter().filter(|p| p.comm.starts_with("hermes-svc-stat")).for_each(|p| kill(p.pid, Signal::KILL));
+    events.wait().expect("wait");
+}
+
 #[test]
 fn explain_ends_with_the_next_command_to_type() {
     let tree = in_every_state();
@@ -656,4 +706,25 @@ fn a_full_or_read_only_volume_is_named_and_no_old_line_is_quoted() {
     ran.is(0, &end("no space is left on the volume", "make room there"), "");
     let ran = tree.tool("hermes-svc-status").args(["-x", "coder"]).run();
     assert!(ran.stdout.contains("because its log tells why: ") && !ran.stdout.contains("volume"), "{ran}");
+}
+
+/// On a terminal what is not as wanted is red, and a note that is too long for the line goes on below. In a pipe, and with
+/// NO_COLOR, there is no colour.
+#[test]
+fn on_a_terminal_the_state_has_a_colour() {
+    let tree = in_every_state();
+    let status = |env: &str, command: &str| {
+        let script = format!("stty cols 60; {env} hermes-svc-status{command}");
+        let ran = tree.tool("script").env("TERM", "xterm").args(["-qec", &script, "/dev/null"]).run();
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran}");
+        ran.stdout
+    };
+    let coloured = status("", "");
+    assert!(coloured.contains("coder") && coloured.contains("\u{1b}[32mup\u{1b}[0m"), "{coloured:?}");
+    assert!(coloured.contains("\u{1b}[31mheld\u{1b}[0m"), "{coloured:?}");
+    for plain in [status("NO_COLOR=1", ""), status("TERM=dumb", ""), status("", " | cat")] {
+        assert!(!plain.contains('\u{1b}'), "{plain:?}");
+    }
+    let widest = status("NO_COLOR=1", "").lines().map(|line| line.trim_end().chars().count()).max();
+    assert!(widest.is_some_and(|widest| widest <= 72), "{widest:?}");
 }

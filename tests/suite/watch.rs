@@ -603,6 +603,8 @@ fn bad_input_has_one_line_and_its_exit_code() {
     let interval = |text: &str| {
         format!("fatal: invalid interval \"{text}\": it must be a whole number of milliseconds, 0 to 4294967295")
     };
+    let gone =
+        format!("fatal: unable to open {missing}: No such file or directory: -H or HERMES_HOME names another home");
     for (arguments, code, line) in [
         (vec![], 100, usage("no program given")),
         (vec!["-i", "10"], 100, usage("no program given")),
@@ -610,7 +612,7 @@ fn bad_input_has_one_line_and_its_exit_code() {
         (vec!["-i", "-1", "true"], 100, interval("-1")),
         (vec!["-i", "soon", "true"], 100, interval("soon")),
         (vec!["-i", "4294967296", "true"], 100, interval("4294967296")),
-        (vec!["-H", &missing, "true"], 111, format!("fatal: unable to open {missing}: No such file or directory")),
+        (vec!["-H", &missing, "true"], 102, gone),
         (vec!["-H", &file, "true"], 111, format!("fatal: unable to open {file}: Not a directory")),
     ] {
         let (ended, stdout, stderr) = volume.tool(TOOL).args(&arguments).run().triple();

@@ -5,6 +5,15 @@ use std::fs;
 use std::path::Path;
 
 impl Tree {
+    /// The pids of the processes that wait for the readiness of a gateway.
+    pub fn pollers(&self) -> Vec<u32> {
+        // The parent of such a process has the same arguments, and ends at once.
+        let ours = |p: &super::Process| {
+            p.args.starts_with("hermes-gateway-ready -p") && !p.args.contains(&format!("-p {} ", p.ppid))
+        };
+        self.processes().into_iter().filter(ours).map(|p| p.pid).collect()
+    }
+
     /// The pid of the s6-supervise that works in this directory, if there is one.
     pub fn supervisor(&self, service: &Path) -> Option<u32> {
         self.processes().into_iter().find(|p| p.comm == "s6-supervise" && p.cwd == service).map(|p| p.pid)
@@ -48,7 +57,11 @@ impl Tree {
     pub fn leftovers(&self) -> Vec<String> {
         let mut names: Vec<String> = (fs::read_dir(self.scandir()).expect("scandir").flatten())
             .map(|e| e.file_name().to_string_lossy().into_owned())
-            .filter(|n| n != ".s6-svscan" && n != ".hermes-s6.lock" && !n.starts_with("gateway-"))
+            .filter(|n| {
+                n != ".s6-svscan"
+                    && ![".hermes-s6.lock", ".hermes-s6.turns"].contains(&n.as_str())
+                    && !n.starts_with("gateway-")
+            })
             .collect();
         names.sort();
         names

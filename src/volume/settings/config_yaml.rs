@@ -6,8 +6,8 @@ use super::scalar::Value;
 use super::yaml::{self, Path};
 
 /// The value at each of `PATHS` in one file.
-#[derive(Debug, Default, PartialEq)]
-pub struct ConfigYaml([Value; 9]);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConfigYaml([Value; 13]);
 
 /// The settings of the API server in the files.
 #[derive(Debug, Default, PartialEq)]
@@ -21,8 +21,8 @@ pub struct ApiServer {
 }
 
 /// The paths of the modes, of the switches of the API server, of its port in `extra`, and of its other port. In each
-/// group the strongest path comes first.
-const PATHS: [Path; 9] = [
+/// group the strongest path comes first. The last four are variables, which Hermes Agent finds only in `config.yaml`.
+const PATHS: [Path; 13] = [
     &["multiplex_profiles"],
     &["gateway", "multiplex_profiles"],
     &["api_server", "enabled"],
@@ -32,7 +32,14 @@ const PATHS: [Path; 9] = [
     &["gateway", "platforms", "api_server", "extra", "port"],
     &["platforms", "api_server", "port"],
     &["gateway", "platforms", "api_server", "port"],
+    &["API_SERVER_ENABLED"],
+    &["API_SERVER_KEY"],
+    &["API_SERVER_PORT"],
+    &["GATEWAY_MULTIPLEX_PROFILES"],
 ];
+
+/// How many of `PATHS` are no variables.
+const SETTINGS: usize = 9;
 
 impl ConfigYaml {
     /// Read the text of a file.
@@ -52,18 +59,21 @@ impl ConfigYaml {
         };
         ConfigYaml(PATHS.map(|path| match path {
             ["api_server", ..] | ["gateway", "platforms", ..] => Value::Absent,
+            _ if PATHS[SETTINGS..].contains(&path) => Value::Absent,
             _ => at(&top, path),
         }))
     }
 
     /// Combine two files: the values of this one, and those of `other` where this one has none.
     pub fn over(&self, other: &ConfigYaml) -> ConfigYaml {
-        // If the legacy file is not an object, Hermes Agent's loader fails, and `config.yaml` is not used either.
-        if other.0.iter().all(|value| *value == Value::Unclear) {
-            return ConfigYaml(other.0.clone());
+        // If the legacy file is not an object, Hermes Agent's loader fails, and `config.yaml` is not used either, except
+        // for the variables.
+        if other.0[..SETTINGS].iter().all(|value| *value == Value::Unclear) {
+            let unclear = std::array::from_fn(|at| if at < SETTINGS { Value::Unclear } else { self.0[at].clone() });
+            return ConfigYaml(unclear);
         }
-        let [mode, mode2, switch, enabled, enabled2, extra, extra2, port, port2] = self.0.clone();
-        let [_, _, _, below, _, extra_below, _, port_below, _] = other.0.clone();
+        let [mode, mode2, switch, enabled, enabled2, extra, extra2, port, port2, v1, v2, v3, v4] = self.0.clone();
+        let [_, _, _, below, _, extra_below, _, port_below, ..] = other.0.clone();
         let [mode_below, mode2_below, ..] = other.0.clone();
         ConfigYaml([
             mode,
@@ -75,7 +85,30 @@ impl ConfigYaml {
             extra2.or(extra_below),
             port,
             port2.or(port_below),
+            v1,
+            v2,
+            v3,
+            v4,
         ])
+    }
+
+    /// The values of the administrator's file, and those of this one where that file has none.
+    pub fn under(self, managed: &ConfigYaml) -> ConfigYaml {
+        let mut own = self.0.into_iter();
+        ConfigYaml(managed.0.clone().map(|value| match (value, own.next().unwrap_or_default()) {
+            // Hermes Agent puts a variable in here.
+            (Value::Text(text), _) if text.contains("${") => Value::Unclear,
+            (value, own) => value.or(own),
+        }))
+    }
+
+    /// The variable of this name.
+    ///
+    /// # Errors
+    /// As for `api_server`.
+    pub fn variable(&self, name: &str) -> Result<Option<String>, Unclear> {
+        let at = PATHS.iter().position(|path| **path == [name]);
+        at.map_or(Ok(None), |at| self.0[at].variable())
     }
 
     /// The settings of the API server. A value below `platforms` is stronger than the same value below
@@ -84,7 +117,7 @@ impl ConfigYaml {
     /// # Errors
     /// `Unclear` if a value is written in a way that Hermes Agent may understand and that is not understood here.
     pub fn api_server(&self) -> Result<ApiServer, Unclear> {
-        let [_, _, switch, enabled, enabled2, extra, extra2, port, port2] = self.0.clone();
+        let [_, _, switch, enabled, enabled2, extra, extra2, port, port2, ..] = self.0.clone();
         ApiServer::of(&switch.or(enabled).or(enabled2), &extra.or(extra2), &port.or(port2))
     }
 

@@ -16,7 +16,7 @@ const ROOM: usize = 1 << 20;
 const ASKED: [&str; 4] = ["API_SERVER_ENABLED", "API_SERVER_KEY", "API_SERVER_PORT", "GATEWAY_MULTIPLEX_PROFILES"];
 
 /// The variables of one file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Dotenv(HashMap<String, Option<String>>);
 
 impl Dotenv {

@@ -1,9 +1,11 @@
 //! The variables that a gateway inherits. The profile's `.env` overrides them, and they override `config.yaml`.
 
+use super::managed::{self, Managed};
 use crate::ground::environment::{self, Environment};
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::message::Silent;
 use crate::ground::profile::Profile;
+use std::cell::OnceCell;
 use std::path::Path;
 
 /// The inherited variables.
@@ -12,6 +14,8 @@ pub struct Inherited {
     environment: Environment,
     /// Was this environment made for one profile? Then no variable in it belongs to another profile.
     is_own: bool,
+    /// The managed files. They are read once, when the first profile is asked for.
+    managed: OnceCell<Result<Managed>>,
 }
 
 impl Inherited {
@@ -33,12 +37,21 @@ impl Inherited {
             None if std::env::var_os("HERMES_S6_SUPERVISED_CHILD").is_some() => {}
             None => environment = Environment::inherited(),
         }
-        Ok(Inherited { environment, is_own: false })
+        Ok(Inherited { environment, is_own: false, managed: OnceCell::new() })
     }
 
     /// The environment of one gateway, as the gateway was started with it.
     pub fn given(environment: Environment) -> Inherited {
-        Inherited { environment, is_own: true }
+        Inherited { environment, is_own: true, managed: OnceCell::new() }
+    }
+
+    /// The managed files. Call this with the account's rights.
+    ///
+    /// # Errors
+    /// As `Managed::read`.
+    pub fn managed(&self) -> Result<&Managed> {
+        let named = || self.environment.var(managed::VARIABLE).map(|dir| dir.to_string_lossy().into_owned());
+        self.managed.get_or_init(|| Managed::read(named())).as_ref().map_err(Error::clone)
     }
 
     /// The value of this variable that the profile's gateway inherits. Bytes that are not UTF-8 are replaced. The
@@ -64,7 +77,7 @@ mod tests {
         let default = Profile::default_profile();
         let coder = Profile::parse(OsStr::new("coder")).unwrap();
         let own = Inherited::given(environment.clone());
-        let inherited = Inherited { environment, is_own: false };
+        let inherited = Inherited { environment, is_own: false, managed: OnceCell::new() };
         assert_eq!(inherited.get(&default, "API_SERVER_PORT").as_deref(), Some("8642"));
         assert_eq!(inherited.get(&coder, "API_SERVER_PORT"), None);
         assert_eq!(inherited.get(&coder, "BASE").as_deref(), Some("9000"));

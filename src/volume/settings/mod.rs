@@ -1,6 +1,7 @@
 //! The settings in a profile's own files: `.env`, `config.yaml` and the legacy `gateway.json`. They are read as Hermes
-//! Agent reads them (`gateway/config.py`): `.env` overrides the inherited variables, these override `config.yaml`, and
-//! that overrides `gateway.json`.
+//! Agent reads them (`hermes_cli/env_loader.py`, `gateway/config.py`): `.env` overrides the inherited variables, these
+//! override the variables that are keys at the top of `config.yaml`, then comes the rest of `config.yaml`, and that
+//! overrides `gateway.json`. The managed files override all of them.
 //!
 //! Reading has three results, which are kept apart. The files were understood; perhaps they set nothing. Or a file was
 //! looked at and cannot be used, which is a `Fault`. Or a file could not be looked at just now, which is an error.
@@ -12,6 +13,7 @@
 mod config_yaml;
 mod dotenv;
 mod inherited;
+mod managed;
 mod python;
 mod scalar;
 mod yaml;
@@ -26,11 +28,14 @@ use crate::ground::roots_links;
 use crate::volume::home::Home;
 use config_yaml::{ApiServer, ConfigYaml};
 use dotenv::Dotenv;
+use managed::Managed;
 use python::Unclear;
 use std::os::fd::AsFd;
 
-/// The names of the three files.
+/// The names of the files.
 const DOTENV: &str = ".env";
+/// A file for the token of a secret store. Hermes Agent also takes any other variable from it that is not set.
+const OP_ENV: &str = ".op.env";
 const CONFIG: &str = "config.yaml";
 const LEGACY: &str = "gateway.json";
 
@@ -80,6 +85,13 @@ pub struct Fault {
     pub text: String,
 }
 
+impl Fault {
+    /// A fault in a file in which Hermes Agent may understand something that is not understood here.
+    fn unclear(file: &'static str, text: String) -> Fault {
+        Fault { file: Some(file), is_unclear: true, is_unread: false, text }
+    }
+}
+
 impl Settings {
     /// Was every file understood? If not, Hermes Agent may find another port in the files than the one that was found
     /// here.
@@ -93,21 +105,32 @@ impl Settings {
     /// 111 if a file could not be looked at just now.
     pub fn read(home: impl AsFd, profile: &Profile, inherited: &Inherited) -> Result<Settings> {
         let mut files = Files { home: home.as_fd(), profile, faults: Vec::new() };
-        let env = files.dotenv(inherited, "API_SERVER_")?;
-        let variable = |name: &str| match env.get(name) {
-            Some(value) => Some((value.to_string(), Some(DOTENV))),
-            None => inherited.get(profile, name).map(|value| (value, None)),
-        };
-        let set = |name: &str| variable(name).map(|(value, _)| value).unwrap_or_default();
-        let by_variable = is_truthy(&set("API_SERVER_ENABLED")) || !set("API_SERVER_KEY").is_empty();
-        let in_env = variable("API_SERVER_PORT").map(|(value, file)| (python::int(&value), file));
-        // Hermes Agent uses the port of the environment only if a variable also enables the API server.
-        if let (true, Some((port @ Some(_), file))) = (by_variable, in_env) {
-            let pin = files.pin(port, file);
+        let managed = inherited.managed()?;
+        let env = files.variables(inherited, managed, &["API_SERVER_"])?;
+        let variable = |name: &str| env.get(profile, name);
+        if let Some(pin) = files.decided(&NAMES.map(variable)) {
             return Ok(Settings { api_server: true, pin, faults: files.faults });
         }
         let legacy = files.legacy()?;
-        let config = files.config("api_server")?.unwrap_or_default().over(&legacy);
+        let own = files.config(managed, &["api_server", "API_SERVER_"])?;
+        let config = own.unwrap_or_default().over(&legacy);
+        let mut unclear = None;
+        let variables = NAMES.map(|name| match (variable(name), config.variable(name)) {
+            (Some(set), _) => Some(set),
+            (None, Ok(value)) => value.map(|value| (value, Some(CONFIG))),
+            (None, Err(Unclear)) => {
+                unclear.get_or_insert(name);
+                None
+            }
+        });
+        if let Some(name) = unclear {
+            files.fault(Some(CONFIG), true, format!("{name} {UNCLEAR}: set it in {DOTENV}"));
+        }
+        if let Some(pin) = files.decided(&variables) {
+            return Ok(Settings { api_server: true, pin, faults: files.faults });
+        }
+        let by_variable = enables(&variables);
+        let in_env = variables[2].as_ref().map(|(value, file)| (python::int(value), *file));
         let config = config.api_server().unwrap_or_else(|Unclear| {
             let file = if legacy.api_server().is_err() { LEGACY } else { CONFIG };
             files.fault(Some(file), true, format!("api_server {UNCLEAR}: pin the port in {DOTENV}"));
@@ -123,6 +146,33 @@ impl Settings {
             (None, Some((port, file)), _) => files.pin(port, file),
         };
         Ok(Settings { api_server, pin, faults: files.faults })
+    }
+}
+
+/// The variables of the API server: the switch, the key, and the port.
+const NAMES: [&str; 3] = ["API_SERVER_ENABLED", "API_SERVER_KEY", "API_SERVER_PORT"];
+
+/// The value of a variable, and the file that sets it; `None` for the container's environment.
+type Set = (String, Option<&'static str>);
+
+/// Do these variables, in the order of `NAMES`, enable the API server?
+fn enables([enabled, key, _]: &[Option<Set>; 3]) -> bool {
+    let is_on = |set: &Option<Set>, test: fn(&str) -> bool| set.as_ref().is_some_and(|(value, _)| test(value));
+    is_on(enabled, is_truthy) || is_on(key, |key| !key.is_empty())
+}
+
+/// The variables of a profile's gateway, but for those in `config.yaml`.
+struct Variables<'a> {
+    managed: &'a Dotenv,
+    own: Dotenv,
+    inherited: &'a Inherited,
+}
+
+impl Variables<'_> {
+    fn get(&self, profile: &Profile, name: &str) -> Option<Set> {
+        let managed = self.managed.get(name).map(|value| (value.to_string(), Some(managed::DOTENV)));
+        let own = || self.own.get(name).map(|value| (value.to_string(), Some(DOTENV)));
+        managed.or_else(own).or_else(|| self.inherited.get(profile, name).map(|value| (value, None)))
     }
 }
 
@@ -146,9 +196,9 @@ impl Complaints {
     /// 111 if a file could not be looked at just now.
     pub fn read(home: impl AsFd, profile: &Profile, inherited: &Inherited) -> Result<Complaints> {
         let mut files = Files { home, profile, faults: Vec::new() };
-        files.config("")?;
+        files.config(&Managed::default(), &[""])?;
         let config = files.faults.drain(..).find(|fault| fault.file == Some(CONFIG)).map(|fault| fault.text);
-        let env = files.dotenv(inherited, "API_SERVER_KEY")?;
+        let env = files.dotenv(inherited, &["API_SERVER_KEY"])?;
         let key = env.get("API_SERVER_KEY").map(|key| key.trim().chars().count());
         Ok(Complaints { config, short_key: key.is_some_and(|length| (1..SHORTEST_KEY).contains(&length)) })
     }
@@ -162,9 +212,35 @@ struct Files<'a, H> {
 }
 
 impl<H: AsFd> Files<'_, H> {
-    /// The variables in `.env`. There are none if `word` does not occur in the file.
-    fn dotenv(&mut self, inherited: &Inherited, word: &str) -> Result<Dotenv> {
-        let Some(bytes) = self.file(DOTENV, word)? else { return Ok(Dotenv::default()) };
+    /// The variables. `words` occur in the names of those that the caller asks for.
+    fn variables<'a>(
+        &mut self,
+        inherited: &'a Inherited,
+        managed: &'a Managed,
+        words: &[&str],
+    ) -> Result<Variables<'a>> {
+        self.faults.extend(managed.faults.iter().cloned());
+        let own = self.dotenv(inherited, &[words, &[managed::VARIABLE]].concat())?;
+        if own.get(managed::VARIABLE).is_some() {
+            self.fault(Some(DOTENV), true, format!("{} is not followed here", managed::VARIABLE));
+        }
+        if self.file(OP_ENV, words)?.is_some() {
+            self.fault(Some(OP_ENV), true, format!("has variables that are not read here: set them in {DOTENV}"));
+        }
+        Ok(Variables { managed: &managed.env, own, inherited })
+    }
+
+    /// The pin, if these variables decide alone: Hermes Agent uses the port of the environment only if a variable also
+    /// enables the API server.
+    fn decided(&mut self, variables: &[Option<Set>; 3]) -> Option<Option<Pin>> {
+        let (port, file) = variables[2].as_ref()?;
+        let port = python::int(port).filter(|_| enables(variables))?;
+        Some(self.pin(Some(port), *file))
+    }
+
+    /// The variables in `.env`. There are none if none of `words` occurs in the file.
+    fn dotenv(&mut self, inherited: &Inherited, words: &[&str]) -> Result<Dotenv> {
+        let Some(bytes) = self.file(DOTENV, words)? else { return Ok(Dotenv::default()) };
         Ok(Dotenv::parse(&bytes, &|name| inherited.get(self.profile, name)).unwrap_or_else(|Unclear| {
             let text = "not read: Hermes Agent mends it first, or it grows too large";
             self.fault(Some(DOTENV), true, text.to_string());
@@ -172,30 +248,37 @@ impl<H: AsFd> Files<'_, H> {
         }))
     }
 
-    /// The settings in `config.yaml`. `None` if the file does not exist, if Hermes Agent cannot use it, or if `word`
-    /// does not occur in it.
-    fn config(&mut self, word: &str) -> Result<Option<ConfigYaml>> {
-        let Some(bytes) = self.file(CONFIG, word)? else { return Ok(None) };
+    /// The settings in `config.yaml`, overridden by the managed ones. `None` if the file does not exist, if Hermes Agent
+    /// cannot use it, or if none of `words` occurs in it.
+    fn config(&mut self, managed: &Managed, words: &[&str]) -> Result<Option<ConfigYaml>> {
+        // Without a file of the profile's own, Hermes Agent does not use the managed one either.
+        let words = if managed.config.is_some() { &[""] } else { words };
+        let Some(bytes) = self.file(CONFIG, words)? else { return Ok(None) };
         let text = std::str::from_utf8(&bytes).map_err(|_| "not UTF-8".to_string());
         let ignored = |why: String| self.fault(Some(CONFIG), false, format!("ignored, as Hermes Agent will: {why}"));
-        Ok(text.and_then(ConfigYaml::parse).map_err(ignored).ok())
+        let own = text.and_then(ConfigYaml::parse).map_err(ignored).ok();
+        Ok(match &managed.config {
+            Some(managed) => own.map(|own| own.under(managed)),
+            None => own,
+        })
     }
 
     /// The settings in the legacy `gateway.json`.
     fn legacy(&mut self) -> Result<ConfigYaml> {
-        let bytes = self.file(LEGACY, "")?;
+        let bytes = self.file(LEGACY, &[""])?;
         Ok(bytes.map_or_else(ConfigYaml::default, |bytes| ConfigYaml::of_json(&bytes)))
     }
 
-    /// The bytes of a file. `None` if the file does not exist, or `word` does not occur in it. Most files do not have
-    /// the word, and need not be parsed.
-    fn file(&mut self, file: &'static str, word: &str) -> Result<Option<Vec<u8>>> {
+    /// The bytes of a file. `None` if the file does not exist, or none of `words` occurs in it. Most files have none of
+    /// the words, and need not be parsed.
+    fn file(&mut self, file: &'static str, words: &[&str]) -> Result<Option<Vec<u8>>> {
         let path = format!("{}/{file}", self.profile.path());
         match roots_links::read(&self.home, &path, LIMIT).map_err(|e| Error::system("read", &path, e))? {
             Content::Absent => Ok(None),
             // UTF-16 text has NULs between its letters, so the word cannot be found in it.
             Content::Bytes(bytes) => {
-                let is_of_use = bytes.contains(&0) || String::from_utf8_lossy(&bytes).contains(word);
+                let text = String::from_utf8_lossy(&bytes);
+                let is_of_use = bytes.contains(&0) || words.iter().any(|word| text.contains(word));
                 Ok(is_of_use.then_some(bytes))
             }
             Content::Unfit(why) => {
@@ -239,26 +322,41 @@ impl<H: AsFd> Files<'_, H> {
 /// 111 if a file could not be looked at just now, or Hermes Agent may understand something in it that is not understood
 /// here.
 pub fn multiplex(home: &Home) -> Result<bool> {
+    multiplex_with(home, &Inherited::here()?)
+}
+
+/// As `multiplex`, for a gateway that inherits these variables.
+///
+/// # Errors
+/// As `multiplex`.
+pub fn multiplex_with(home: &Home, inherited: &Inherited) -> Result<bool> {
     const SWITCH: &str = "GATEWAY_MULTIPLEX_PROFILES";
     let profile = Profile::default_profile();
-    let inherited = Inherited::here()?;
     let unclear = |file: &str| {
         let text = format!("{} {UNCLEAR}", home.shown(&profile, file));
         Error::new(Kind::System, format!("unable to tell the mode: {text}: set {SWITCH} to true or false in {DOTENV}"))
     };
     home.act(|dir| {
         let mut files = Files { home: dir, profile: &profile, faults: Vec::new() };
-        let env = files.dotenv(&inherited, SWITCH)?;
-        if files.faults.iter().any(|fault| fault.is_unclear) {
-            return Err(unclear(DOTENV));
+        let managed = inherited.managed()?;
+        let env = files.variables(inherited, managed, &[SWITCH])?;
+        if let Some(fault) = files.faults.iter().find(|fault| fault.is_unclear) {
+            return Err(unclear(fault.file.unwrap_or(DOTENV)));
         }
-        let value = env.get(SWITCH).map(str::to_string).or_else(|| inherited.get(&profile, SWITCH));
+        let value = env.get(&profile, SWITCH).map(|(value, _)| value);
         // A blank or unknown value counts as not set, so it must not override the file.
         match value.as_deref().and_then(boolean) {
             Some(said) => Ok(said),
             None => {
                 let legacy = files.legacy()?;
-                let config = files.config("multiplex_profiles")?.unwrap_or_default().over(&legacy);
+                let own = files.config(managed, &["multiplex_profiles", SWITCH])?;
+                let config = own.unwrap_or_default().over(&legacy);
+                // A variable that is set, even to a blank, hides the one in config.yaml.
+                let variable = if value.is_none() { config.variable(SWITCH) } else { Ok(None) };
+                let variable = variable.map_err(|Unclear| unclear(CONFIG))?;
+                if let Some(said) = variable.as_deref().and_then(boolean) {
+                    return Ok(said);
+                }
                 config.multiplex().map_err(|_| unclear(if legacy.multiplex().is_err() { LEGACY } else { CONFIG }))
             }
         }

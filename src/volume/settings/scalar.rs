@@ -38,6 +38,18 @@ impl Value {
         }
     }
 
+    /// The value as a variable. Hermes Agent takes a scalar at the top of `config.yaml` for a variable that is not set
+    /// (`gateway/run.py`), and puts other variables into it.
+    pub fn variable(&self) -> Result<Option<String>, Unclear> {
+        match self {
+            Value::Absent | Value::Null => Ok(None),
+            Value::Bool(flag) => Ok(Some(if *flag { "True" } else { "False" }.to_string())),
+            Value::Int(number) => Ok(Some(number.to_string())),
+            Value::Text(text) if !text.contains("${") => Ok(Some(text.clone())),
+            Value::Text(_) | Value::Unclear => Err(Unclear),
+        }
+    }
+
     /// The value as a number. The number need not be a valid port.
     pub fn number(&self) -> Result<Option<i64>, Unclear> {
         match self {

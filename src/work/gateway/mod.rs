@@ -8,5 +8,7 @@ pub mod listener;
 pub mod orphan;
 pub mod pass_through;
 pub mod port;
+pub mod readiness;
 pub mod scrub;
 pub mod take_lock;
+pub mod turn;

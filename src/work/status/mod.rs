@@ -19,6 +19,7 @@ use crate::volume::root_left;
 use crate::volume::settings::{self, Complaints};
 use crate::volume::state::{self, Prior, State, Trouble};
 use crate::work::container;
+use crate::work::gateway::turn;
 use crate::work::note::Note;
 use crate::work::whose::{self, Whose};
 use port::Port;
@@ -32,6 +33,7 @@ pub mod explain;
 pub mod held;
 mod manager;
 pub mod port;
+pub mod screen;
 pub mod table;
 
 /// The state of a gateway.
@@ -43,7 +45,7 @@ pub enum Doing {
     Down,
     /// The gateway is down after too many deaths or a permanent error, until an operator starts it.
     Held,
-    /// Its process waits until the gateway of another container, or an orphan, has ended.
+    /// Its process waits for its turn to start, or until the gateway of another container, or an orphan, has ended.
     Waiting,
     /// The gateway was told to end, and has not ended yet.
     Draining,
@@ -218,8 +220,13 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     let stat = if slot.is_some() && supervise::is_held(&path)? { programs::svstat(&path)? } else { None };
     let held = slot.as_ref().map_or(Ok(None), Slot::held)?;
     let lock = if exists { gateway_lock::holder(home, profile)? } else { Holding::Free };
+    let turn = stat.filter(|s| s.up).and_then(|_| turn::note(scandir, profile));
     let doing = match stat {
         Some(s) if s.up && !s.wanted_up => Doing::Draining,
+        Some(s) if s.up && s.wanted_up && turn.is_some() => {
+            notes.extend(turn);
+            Doing::Waiting
+        }
         Some(s) if s.up && lock.is_held_beside(s.pid) && s.pid.map_or(Ok(false), is_before_exec)? => {
             notes.push(Note::ServedBy(lock.to_string()));
             Doing::Waiting
@@ -462,5 +469,6 @@ impl Said {
 /// # Errors
 /// 111 if the process cannot be looked at.
 fn is_before_exec(pid: i32) -> Result<bool> {
-    Ok(process::name(pid)?.is_some_and(|name| "hermes-run-gateway".starts_with(&name) && name.len() == 15))
+    let ours = ["hermes-gateway-ready", "hermes-run-gateway"];
+    Ok(process::name(pid)?.is_some_and(|name| ours.iter().any(|our| our[..15] == name)))
 }

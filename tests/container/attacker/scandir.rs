@@ -130,7 +130,7 @@ fn a_scandir_in_the_volume_is_refused_at_boot_and_nothing_behind_its_links_is_gi
 fn a_template_in_the_volume_is_refused_at_boot_and_not_run() {
     let volume = Volume::with_profiles(&["coder"]);
     volume.script("echo '{\"desired_state\":\"running\"}' >profiles/coder/gateway_state.json; mkdir template");
-    let files = ["run", "finish", "data/check", "log/run"].map(|file| format!("/opt/data/template/{file}"));
+    let files = ["run", "finish", "log/run"].map(|file| format!("/opt/data/template/{file}"));
     volume.script(&traps(&files).replace("/tmp/traps", "/opt/data"));
     let options = ["-v", &volume.at_home(), "-e", "HERMES_SLOT_TEMPLATE=/opt/data/template"];
     let container = Container::launch(&options, &["sleep", "infinity"]);

@@ -46,7 +46,7 @@ fn a_slot_runs_its_profiles_gateway_and_is_ready_when_the_state_file_names_it() 
     assert_eq!(fs::metadata(format!("/proc/{pid}")).unwrap().uid(), UID);
     wait_until("the log", || ground.log("coder").contains("stand-in gateway of coder\n"));
     assert_eq!(ground.tree.profile("coder").read("stand-in.args"), "-p coder gateway run --replace\n");
-    wait_until("the checker to be gone", || ground.named("s6-notifyonchec").is_empty());
+    wait_until("the one that waited to be gone", || ground.tree.pollers().is_empty());
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_retired_or_unsupervised_slot_is_not_ready() {
         (1, String::new(), expected.to_string())
     );
     assert_eq!(ground.run("hermes-gateway-ready", &["-s", &scandir, "coder"]), (1, String::new(), String::new()));
-    for arguments in [&[][..], &["coder", "writer"], &["-z", "coder"]] {
+    for arguments in [&[][..], &["-p", "0", "coder"], &["-p", "1", "coder", "true"], &["-z", "coder"]] {
         assert_eq!(ground.run("hermes-gateway-ready", arguments).0, 100);
     }
 }

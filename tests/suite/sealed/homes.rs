@@ -80,10 +80,10 @@ fn a_home_behind_a_link_of_roots_is_a_home() {
     let link = ground.tree.home().parent().expect("root").join("data");
     symlink("home", &link).expect("link");
     let profile = Profile::new(&ground.tree, "coder").intent("running");
-    fs::write(ground.tree.home().join("left"), "by root").expect("file");
+    fs::write(profile.dir.join("left"), "by root").expect("file");
     ground.run(ground.tree.tool("hermes-fix-attrs").arg("-H").arg(&link)).is(
         0,
-        "fix-attrs: path=left action=updated\nfix-attrs: done checked=* updated=1 failed=0 ms=*\n",
+        "fix-attrs: path=profiles/coder/left action=updated\nfix-attrs: done checked=* updated=1 failed=0 ms=*\n",
         "",
     );
     let ran = ground.run(ground.tree.tool("hermes-reconcile-all").arg("-H").arg(&link));

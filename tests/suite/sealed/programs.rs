@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Every program that the template's scripts and the tools run.
-const PROGRAMS: [&str; 20] = [
+const PROGRAMS: [&str; 19] = [
     "[",
     "cat",
     "date",
@@ -18,7 +18,6 @@ const PROGRAMS: [&str; 20] = [
     "mv",
     "rm",
     "s6-log",
-    "s6-notifyoncheck",
     "s6-setuidgid",
     "s6-svc",
     "s6-svdt",

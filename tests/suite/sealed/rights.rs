@@ -91,17 +91,14 @@ fn a_supervisor_and_its_poller_are_beyond_the_accounts_reach() {
     runs(&ground.tree, "coder").stand_in("never_ready=1\n");
     ground.tool("hermes-svc-register -u coder");
     let gateway = wait_for("the gateway", || ground.tree.gateway("coder"));
-    // Before the gateway is the account's, its process is root's and may have the name of the poller.
+    let poller = wait_for("the poller", || ground.tree.pollers().first().copied());
+    // A child of a supervisor has its name until the exec, and may become the account's.
+    let svscan = ground.tree.svscan_pid();
+    let supervisors = ground.tree.processes().into_iter();
+    let supervisors = supervisors.filter(|p| p.pid == svscan || p.comm == "s6-supervise" && p.ppid == svscan);
+    let roots: Vec<u32> = supervisors.map(|p| p.pid).chain([poller]).collect();
+    assert_eq!(roots.len(), 4, "s6-svscan, two supervisors and the poller");
     wait_until("the gateway to be the account's", || effective_uid(gateway) == Some(ground.tree.uid));
-    let roots: Vec<u32> = wait_for("the poller", || {
-        let all = ground.tree.processes();
-        let found: Vec<u32> = (all.iter())
-            .filter(|p| ["s6-supervise", "s6-notifyonchec", "s6-svscan"].contains(&p.comm.as_str()))
-            .filter(|p| effective_uid(p.pid) == Some(0))
-            .map(|p| p.pid)
-            .collect();
-        all.iter().any(|p| p.comm == "s6-notifyonchec" && found.contains(&p.pid)).then_some(found)
-    });
     ground.as_account(|| {
         for pid in &roots {
             assert_eq!(attack(*pid), Vec::<String>::new());

@@ -33,6 +33,8 @@ const SITUATIONS: &[Situation] = &[
     Situation { fits: |c| c.status.doing == Doing::Held, say: is_held },
     Situation { fits: |c| c.orphan().is_some(), say: orphan },
     Situation { fits: |c| c.status.doing != Doing::Up && c.served_by().is_some(), say: served_elsewhere },
+    Situation { fits: |c| c.status.has_note(&Note::Memory), say: memory },
+    Situation { fits: |c| c.status.notes.iter().any(|note| matches!(note, Note::Turn(_))), say: turn },
     Situation { fits: |c| c.status.doing == Doing::Draining, say: draining },
     Situation { fits: |c| c.status.has_note(&Note::BetweenTries), say: between_tries },
     Situation { fits: |c| c.status.doing == Doing::Down && c.status.intent.starts(), say: wanted_but_down },
@@ -163,6 +165,20 @@ fn served_elsewhere(case: &Case, found: &mut Explanation) {
         found.because.push(format!("{who} serves it, and it is down here"));
         found.next = format!("nothing: to take over when that one goes, hermes-svc-start {profile}");
     }
+}
+
+fn memory(case: &Case, found: &mut Explanation) {
+    found.because.push("it is the next to start, and too little memory is left".to_string());
+    found.next = format!("hermes-svc-start -W {}   (to start it at once)", case.status.profile);
+}
+
+fn turn(case: &Case, found: &mut Explanation) {
+    for note in &case.status.notes {
+        if let Note::Turn(before) = note {
+            found.because.push(format!("it waits for its turn to start, {before} before it"));
+        }
+    }
+    found.next = format!("hermes-svc-start -W {}   (to start it at once)", case.status.profile);
 }
 
 fn draining(case: &Case, found: &mut Explanation) {

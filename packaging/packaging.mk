@@ -1,0 +1,25 @@
+# The packages: the layer for somebody's own image, and the Debian package. The Makefile includes this file.
+
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+DIST = $(CARGO_TARGET_DIR)/dist
+ARCHITECTURE = $(firstword $(subst -, ,$(TARGET)))
+LAYER = $(DIST)/hermes-s6-$(VERSION)-$(ARCHITECTURE).tar.xz
+
+# Files in a package have this time, so that two builds of one commit are the same.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y NEWS.md)
+export SOURCE_DATE_EPOCH
+
+.PHONY: layer deb test-deb reproducible
+
+layer: $(EXECUTABLE)
+	packaging/make-layer $(EXECUTABLE) $(LAYER)
+
+deb: $(EXECUTABLE)
+	packaging/make-deb $(EXECUTABLE) $(DIST)
+
+test-deb: deb
+	packaging/test-deb $(DIST)/hermes-s6_$(VERSION)_$(shell dpkg --print-architecture).deb
+
+# Build twice, from two copies of the last commit in two places, with two directories of cargo's, and compare.
+reproducible:
+	packaging/reproducible
