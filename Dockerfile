@@ -108,7 +108,7 @@ SHELL ["/bin/sh", "-eu", "-c"]
 RUN apt-get update; \
     apt-get install -y --no-install-recommends python3-setuptools python3-venv
 COPY image/requirements.lock /
-# hadolint ignore=DL3042
+# hadolint ignore=DL3042,DL4006
 RUN [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL; \
     python3 -m venv /opt/hermes/.venv; \
     packages=$(echo /opt/hermes/.venv/lib/python3*/site-packages); \
@@ -166,8 +166,8 @@ COPY cont-init.d/ /etc/cont-init.d/
 COPY s6-rc.d/ /etc/s6-overlay/s6-rc.d/
 # s6-overlay 3.2.3.2 has its bundles in a directory of their own, and warns if they are
 # among the services.
-RUN cd /etc/s6-overlay; \
-    if [ -d user-bundles.d ]; then cp -R s6-rc.d/user user-bundles.d/; rm -rf s6-rc.d/user s6-rc.d/user2; fi
+RUN services=/etc/s6-overlay/s6-rc.d bundles=/etc/s6-overlay/user-bundles.d; \
+    if [ -d "$bundles" ]; then cp -R "$services/user" "$bundles/"; rm -rf "$services/user" "$services/user2"; fi
 COPY LICENSE LICENSE-APACHE LICENSE-MIT /usr/share/doc/hermes-s6/
 COPY --from=tools /tools/ /
 

@@ -6,7 +6,7 @@ ARCHITECTURE = $(firstword $(subst -, ,$(TARGET)))
 LAYER = $(DIST)/hermes-s6-$(VERSION)-$(ARCHITECTURE).tar.xz
 
 # Files in a package have this time, so that two builds of one commit are the same.
-SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y NEWS.md)
 export SOURCE_DATE_EPOCH
 
 .PHONY: layer deb test-deb reproducible

@@ -11,6 +11,18 @@ pub fn left() -> Option<u64> {
     groups.lines().flat_map(directories).filter_map(|dir| left_in(|name| read(&dir.join(name)))).chain(host).min()
 }
 
+/// Let the kernel choose this process, and what it executes and starts, before others with as much memory, where it runs
+/// out of memory.
+pub fn go_first() {
+    let file = "/proc/self/oom_score_adj";
+    let own = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    // Raising the number needs no right. Where it cannot be raised, the gateway runs all the same.
+    let _ = own.map(|own| std::fs::write(file, (own + HANDICAP).min(1000).to_string()));
+}
+
+/// How much sooner, in thousandths of the memory: see proc_pid_oom_score_adj(5).
+const HANDICAP: i32 = 100;
+
 /// The directories in which the limits of memory may be that hold by this line of `/proc/self/cgroup`: that of the
 /// control group, and those above it. In a container the path may be the host's; then only the topmost exists.
 fn directories(line: &str) -> Vec<PathBuf> {

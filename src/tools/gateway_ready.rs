@@ -3,6 +3,7 @@
 
 use crate::ground::environment::{self, Environment, is_truthy};
 use crate::ground::error::{Error, Exit, Kind, Result};
+use crate::ground::memory;
 use crate::ground::message::{Log, Silent};
 use crate::ground::parameter;
 use crate::ground::process::own_pid;
@@ -121,6 +122,7 @@ fn start(args: &Args, profile: &Profile, prog: &[OsString], log: &dyn Log) -> Er
             log.warning(&format!("{}: s6 is not told when {profile} is ready", error.text));
         }
     }
+    memory::go_first();
     if let Err(errno) = rustix::stdio::dup2_stdout(rustix::stdio::stderr()) {
         return Error::system("close", "standard output", errno);
     }

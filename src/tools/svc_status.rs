@@ -12,6 +12,7 @@ use crate::tools::{Failures, Opened, profiles, warn_if_disowned};
 use crate::volume::boot_log;
 use crate::volume::home::Home;
 use crate::work::context::require_slot;
+use crate::work::status::screen::Screen;
 use crate::work::status::{self, Doing, Manager, Status, View, explain, table};
 use std::time::Duration;
 
@@ -124,7 +125,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
     } else if json {
         all.iter().try_for_each(|s| Output { json }.record("", &s.record(&manager)))?;
     } else {
-        table::lines(&all).iter().try_for_each(line)?;
+        table::lines(&all, Screen::of_stdout()).iter().try_for_each(line)?;
     }
     if follow {
         return Ok(follow_changes(&home, &scandir, &manager, &named, all, json, &log)?);

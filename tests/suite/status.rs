@@ -707,3 +707,24 @@ fn a_full_or_read_only_volume_is_named_and_no_old_line_is_quoted() {
     let ran = tree.tool("hermes-svc-status").args(["-x", "coder"]).run();
     assert!(ran.stdout.contains("because its log tells why: ") && !ran.stdout.contains("volume"), "{ran}");
 }
+
+/// On a terminal what is not as wanted is red, and a note that is too long for the line goes on below. In a pipe, and with
+/// NO_COLOR, there is no colour.
+#[test]
+fn on_a_terminal_the_state_has_a_colour() {
+    let tree = in_every_state();
+    let status = |env: &str, command: &str| {
+        let script = format!("stty cols 60; {env} hermes-svc-status{command}");
+        let ran = tree.tool("script").env("TERM", "xterm").args(["-qec", &script, "/dev/null"]).run();
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran}");
+        ran.stdout
+    };
+    let coloured = status("", "");
+    assert!(coloured.contains("coder") && coloured.contains("\u{1b}[32mup\u{1b}[0m"), "{coloured:?}");
+    assert!(coloured.contains("\u{1b}[31mheld\u{1b}[0m"), "{coloured:?}");
+    for plain in [status("NO_COLOR=1", ""), status("TERM=dumb", ""), status("", " | cat")] {
+        assert!(!plain.contains('\u{1b}'), "{plain:?}");
+    }
+    let widest = status("NO_COLOR=1", "").lines().map(|line| line.trim_end().chars().count()).max();
+    assert!(widest.is_some_and(|widest| widest <= 72), "{widest:?}");
+}

@@ -232,3 +232,18 @@ fn a_restart_of_all_takes_one_after_another_and_the_others_go_on() {
     names.iter().for_each(|name| ready(&tree, name));
     assert_eq!(names.map(|name| tree.profile(name).starts()), [2, 2, 2]);
 }
+
+/// Row H4 of docs/failures.md.
+#[test]
+fn the_kernel_takes_a_gateway_before_what_supervises_it() {
+    let tree = Tree::up();
+    tree.profile("a").intent("running");
+    tree.tool("hermes-reconcile-one").arg("a").run();
+    let gateway = tree.wait_up("a");
+    let supervisor = tree.supervisor(&tree.slot("a")).expect("a supervisor");
+    let [gateway, supervisor] = [gateway, supervisor].map(|pid| {
+        let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("oom_score_adj");
+        text.trim().parse::<i32>().expect("a number")
+    });
+    assert_eq!(gateway, (supervisor + 100).min(1000));
+}

@@ -33,6 +33,7 @@ pub mod explain;
 pub mod held;
 mod manager;
 pub mod port;
+pub mod screen;
 pub mod table;
 
 /// The state of a gateway.

@@ -1,25 +1,45 @@
 //! The table of statuses, for people.
 
 use super::port::Port;
+use super::screen::{Colour, Screen};
 use super::{Doing, Status};
 use crate::ground::message::printable;
 
 const HEAD: [&str; 8] = ["PROFILE", "STATE", "PID", "SINCE", "READY", "INTENT", "PORT", "NOTE"];
 
 /// The lines of the table, beginning with its head. Each column is padded to its widest entry.
-pub fn lines(all: &[Status]) -> Vec<String> {
+pub fn lines(all: &[Status], screen: Screen) -> Vec<String> {
     let rows: Vec<[String; 8]> = std::iter::once(HEAD.map(str::to_string)).chain(all.iter().map(cells)).collect();
-    let mut width = [0; 8];
+    let mut width = [0; 7];
     for row in &rows {
         for (w, cell) in width.iter_mut().zip(row) {
             *w = (*w).max(cell.chars().count());
         }
     }
-    let padded = |row: &[String; 8]| -> String {
-        let cells: Vec<String> = row.iter().zip(width).map(|(cell, w)| format!("{cell:w$}")).collect();
-        cells.join("  ").trim_end().to_string()
+    let colours = std::iter::once([None, None]).chain(all.iter().map(colours));
+    let shown = rows.iter().zip(colours).flat_map(|(row, [state, note])| {
+        let mut line = String::new();
+        for (index, (cell, w)) in row.iter().zip(width).enumerate() {
+            let colour = if index == 1 { state } else { None };
+            line += &format!("{}{:2$}", screen.paint(cell, colour), "", w - cell.chars().count() + 2);
+        }
+        let (pieces, at) = screen.fold(&row[7], width.iter().map(|w| w + 2).sum());
+        pieces.into_iter().enumerate().map(move |(index, piece)| {
+            let before = if index == 0 { line.clone() } else { " ".repeat(at) };
+            (before + &screen.paint(&piece, note)).trim_end().to_string()
+        })
+    });
+    shown.collect()
+}
+
+/// The colours of the state and of the note: what is not as wanted can be seen at a glance.
+fn colours(status: &Status) -> [Option<Colour>; 2] {
+    let state = match status.doing {
+        _ if !status.is_healthy() => Some(Colour::Red),
+        Doing::Up | Doing::Foreground => Some(Colour::Green),
+        _ => None,
     };
-    rows.iter().map(padded).collect()
+    [state, Some(Colour::Yellow)]
 }
 
 fn cells(status: &Status) -> [String; 8] {

@@ -57,9 +57,10 @@ fn nothing_that_the_account_writes_moves_a_cursor_or_forges_a_record() {
     clean(&log);
     let lines: Vec<&str> = log.lines().collect();
     assert!(
-        lines
-            .iter()
-            .all(|line| line.split_whitespace().nth(1).is_some_and(|w| w.starts_with("profile=") || w == "done")),
+        lines.iter().all(|line| line
+            .split_whitespace()
+            .nth(1)
+            .is_some_and(|w| w.starts_with("profile=") || w == "done" || w == "begin")),
         "{log}"
     );
     assert!(!log.contains("port=1 "), "{log}");
