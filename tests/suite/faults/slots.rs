@@ -271,7 +271,7 @@ fn a_wait_that_fails_is_neither_a_time_out_nor_done() {
         }
         assert_eq!(tree.slots(), NONE, "{fault}");
     }
-    assert!(failed >= 6, "only {failed} waits failed");
+    assert!(failed > 0, "no wait failed");
 }
 
 #[test]
