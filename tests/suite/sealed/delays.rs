@@ -1,8 +1,9 @@
 //! Delays that the account can cause.
 
 use super::ground::{Ground, Mischief, runs};
-use crate::support::{Tool, wait_until};
+use crate::support::{Tool, kill, wait_until};
 use rustix::fs::{Mode, OFlags};
+use rustix::process::Signal;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -54,7 +55,7 @@ const LOCK: &str = r#"for (@ARGV) { open my $f, "+>>", $_ or die; my $l = pack "
 
 /// A Perl program that takes an `fcntl` read lock on a file that the account may only read. It tries until the holder
 /// of the write lock releases the lock.
-const READ_LOCK: &str = r#"open my $f, "<", $ARGV[0] or die; for (1 .. 5000) { my $l = pack "ssx4qqi", 0, 0, 0, 0, 0; last if fcntl $f, 6, $l; select undef, undef, undef, 0.001 }"#;
+const READ_LOCK: &str = r#"open my $f, "<", $ARGV[0] or die; my $l = pack "ssx4qqi", 0, 0, 0, 0, 0; for (1 .. 60000) { $got = fcntl $f, 6, $l and last; select undef, undef, undef, 0.001 } $got or die"#;
 
 #[track_caller]
 fn soon(ground: &Ground, tool: Tool) -> crate::support::Ran {
@@ -112,9 +113,12 @@ fn locks_that_are_never_let_go_delay_each_command_by_seconds() {
 /// starting.
 fn lost(ground: &Ground, name: &str) -> Held {
     let slot = ground.tree.slot(name);
+    // s6-svscan starts the next supervisor when it goes on.
+    kill(ground.tree.svscan_pid(), Signal::STOP);
     ground.tree.tool_as_account("s6-svc").arg("-dx").arg(&slot).run().is(0, "", "");
-    // s6-svscan starts the next supervisor a second later.
-    perl(ground, READ_LOCK, &[&slot.join("supervise/lock")])
+    let held = perl(ground, READ_LOCK, &[&slot.join("supervise/lock")]);
+    kill(ground.tree.svscan_pid(), Signal::CONT);
+    held
 }
 
 #[test]
