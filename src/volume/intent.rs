@@ -178,7 +178,7 @@ pub fn record_if_none(home: &Home, profile: &Profile, log: &dyn Log) -> Result<b
         let state = State::read_for_order(dir).map_err(|e| Error::system("read", &shown, e))?;
         let owner = state.owner(dir).map_err(|e| Error::system("read", &shown, e))?;
         let foreign = owner.is_some_and(|owner| owner != profile.as_str());
-        Ok(!foreign && !matches!(state, State::Broken(_)) && state.string("desired_state").is_none())
+        Ok(!foreign && state.lacks_intent())
     })?;
     if unset == Some(true) { record(home, profile, Intent::Running, log) } else { Ok(false) }
 }
