@@ -1,6 +1,7 @@
 //! The intent: the operator's wish for a gateway, `desired_state` in the profile's `gateway_state.json`.
 //!
-//! Only start, stop and restart write it, before they act (A13). They keep all other fields of the file (A14).
+//! Start, stop and restart write it, before they act (A13), and the boot pass where it seeds one. They keep all other
+//! fields of the file (A14).
 
 use crate::ground::beneath;
 use crate::ground::deadline::Deadline;

@@ -1,6 +1,6 @@
 //! Which gateways a boot starts by the operator's lists, and a start that lasts until the next boot.
 
-use crate::support::{Tree, kill, needs_root, wait_for, wait_until};
+use crate::support::{Tree, glob, kill, needs_root, wait_for, wait_until};
 use rustix::process::Signal;
 use std::fs;
 
@@ -162,6 +162,19 @@ fn a_boot_starts_the_extra_profiles_of_which_nobody_has_recorded_an_intent() {
     tree.env.push(("HERMES_EXTRA_PROFILES".to_string(), list.to_string()));
     tree.reboot();
     pass(&tree, "manual", "stopped", "registered", "");
+}
+
+#[test]
+fn an_extra_profile_whose_intent_cannot_be_recorded_is_registered_down() {
+    needs_root();
+    let tree = with(&[("HERMES_EXTRA_PROFILES", "new")]);
+    tree.profile("new");
+    let ran = tree.on_read_only_volume("hermes-reconcile-all");
+    let line = "*profile=new prior_state=none action=registered port=* prior_exit=unknown\n";
+    let warning = "*warning: new: unable to write */new/gateway_state.json: Read-only file system\n";
+    assert!(ran.stderr.lines().any(|l| glob(warning.trim_end(), l)), "{ran}");
+    ran.is(111, &format!("*\n{line}*done *\n"), "**");
+    tree.wait_down("new");
 }
 
 #[test]
