@@ -78,6 +78,16 @@ impl Profile {
     }
 }
 
+/// The words of a variable that lists profiles.
+pub fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty())
+}
+
+/// What is said of a word in such a list that is no name.
+pub fn no_name(variable: &str, word: &str) -> String {
+    format!("{variable}: \"{word}\" is no profile name: it is passed over")
+}
+
 /// The home that this path means, and the profile whose directory it is. Inside the gateway of a named profile,
 /// `HERMES_HOME` is that profile's directory, `HOME/profiles/NAME`. Every other path is a home, which is the directory
 /// of `default`. Only the text of the path decides, as in Hermes Agent's own rule (`hermes_constants.py`,

@@ -11,7 +11,7 @@ use crate::tools::{Failures, profiles};
 use crate::work::action::Action;
 use crate::work::container;
 use crate::work::context::Context;
-use crate::work::start::Until;
+use crate::work::start::{Lasts, Until};
 use std::ffi::OsString;
 
 /// The options of hermes-svc-start and -restart that choose what is waited for.
@@ -23,17 +23,22 @@ pub const WAIT: &[Opt] = &[
 /// The option that starts gateways also in a container that owns none.
 pub const FORCE: Opt = flag('f', "force", "do it even if this container owns no gateways");
 
-/// Read the command line of hermes-svc-start or -restart: the profiles, and what is waited for (`-w` or `-W`).
+/// Read the command line of hermes-svc-start or -restart: the profiles, what is waited for (`-w` or `-W`), and for how
+/// long the start counts (`-o`, which only hermes-svc-start has).
 ///
 /// # Errors
 /// As `Several::parse`. `Ending::Wrong` if both `-w` and `-W` are given. 102 if this container owns no gateways and
 /// `-f` is not given, 111 if that cannot be told.
-pub fn parse_start(args: &mut Args) -> std::result::Result<(Several, Until), Ending> {
-    let (mut until, mut force) = (Until::Ordered, false);
+pub fn parse_start(args: &mut Args) -> std::result::Result<(Several, Until, Lasts), Ending> {
+    let (mut until, mut force, mut lasts) = (Until::Ordered, false, Lasts::Always);
     let several = Several::parse(args, |letter| {
         let chosen = match letter {
             'f' => {
                 force = true;
+                return Ok(());
+            }
+            'o' => {
+                lasts = Lasts::Once;
                 return Ok(());
             }
             'w' => Until::Up,
@@ -46,7 +51,7 @@ pub fn parse_start(args: &mut Args) -> std::result::Result<(Several, Until), End
         Ok(())
     })?;
     container::require_owner(force)?;
-    Ok((several, until))
+    Ok((several, until, lasts))
 }
 
 /// The profiles of the command line.

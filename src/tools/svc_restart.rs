@@ -11,7 +11,7 @@ use crate::tools::{Failures, Opened};
 use crate::work::action::Action;
 use crate::work::gateway::turn::Rules;
 use crate::work::restart::{self, Begun};
-use crate::work::start::{self, Turn};
+use crate::work::start::{self, Lasts, Turn};
 use crate::work::status;
 
 pub static TOOL: Tool = Tool {
@@ -28,7 +28,7 @@ pub static TOOL: Tool = Tool {
 };
 
 fn run(args: &mut Args) -> Result<Exit, Ending> {
-    let (several, until) = parse_start(args)?;
+    let (several, until, _) = parse_start(args)?;
     waiting::announce("Ctrl-C ends the wait; the gateway starts when the old one has ended");
     let opened = Opened::open(args)?;
     // A restart of all has no limit by default: each gateway has its time.
@@ -55,7 +55,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         // Each gateway is brought up as soon as it is down, so one that drains for long does not keep the others down.
         for ((profile, begun), settled) in begun.iter().zip(restart::finish(&context, &begun)) {
             let waited = settled.and_then(|()| match begun {
-                Begun::Stopping(_) | Begun::Started => start::wait(&context, profile, until, None),
+                Begun::Stopping(_) | Begun::Started => start::wait(&context, profile, until, None, Lasts::Always),
                 Begun::ByItself => Ok(()),
             });
             report(args, &mut failures, profile, Action::Restarted, waited)?;

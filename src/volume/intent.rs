@@ -1,6 +1,7 @@
 //! The intent: the operator's wish for a gateway, `desired_state` in the profile's `gateway_state.json`.
 //!
-//! Only start, stop and restart write it, before they act (A13). They keep all other fields of the file (A14).
+//! Start, stop and restart write it, before they act (A13), and the boot pass where it seeds one. They keep all other
+//! fields of the file (A14).
 
 use crate::ground::beneath;
 use crate::ground::deadline::Deadline;
@@ -178,7 +179,7 @@ pub fn record_if_none(home: &Home, profile: &Profile, log: &dyn Log) -> Result<b
         let state = State::read_for_order(dir).map_err(|e| Error::system("read", &shown, e))?;
         let owner = state.owner(dir).map_err(|e| Error::system("read", &shown, e))?;
         let foreign = owner.is_some_and(|owner| owner != profile.as_str());
-        Ok(!foreign && !matches!(state, State::Broken(_)) && state.string("desired_state").is_none())
+        Ok(!foreign && state.lacks_intent())
     })?;
     if unset == Some(true) { record(home, profile, Intent::Running, log) } else { Ok(false) }
 }

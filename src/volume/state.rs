@@ -169,6 +169,11 @@ impl State {
         }
     }
 
+    /// Has nobody recorded an intent? A file that cannot be parsed may have had one.
+    pub fn lacks_intent(&self) -> bool {
+        !matches!(self, State::Broken(_)) && self.string("desired_state").is_none()
+    }
+
     /// The state before this boot of a profile in whose directory this file is. `owner` is what `State::owner` says.
     pub fn prior_of(&self, profile: &Profile, owner: Option<&str>) -> Prior {
         match self {

@@ -38,6 +38,8 @@ pub enum Note {
     Memory,
     /// The gateway of `default` serves this profile.
     Multiplexed,
+    /// The profile is wanted, and the operator's list keeps a boot from starting it (`HERMES_AUTOSTART_PROFILES`).
+    NoAutostart,
     /// The slot does not say whose home it is. An earlier version published it.
     NoHome,
     /// There is a slot, but no profile.
@@ -103,6 +105,7 @@ impl fmt::Display for Note {
             Note::Link(Link::Empty) => "empty-link",
             Note::Memory => "waits for memory",
             Note::Multiplexed => "multiplexed",
+            Note::NoAutostart => "no-autostart",
             Note::NoHome => "no-home",
             Note::NoProfile => "no-profile",
             Note::NoSoul => "no-soul",

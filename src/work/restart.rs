@@ -12,7 +12,7 @@ use crate::volume::intent::{self, Intent};
 use crate::volume::planned_stop;
 use crate::work::container;
 use crate::work::context::Context;
-use crate::work::start::{self, Turn};
+use crate::work::start::{self, Lasts, Turn};
 use crate::work::stop;
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Begun> {
         return Ok(Begun::ByItself);
     }
     if before.is_down() {
-        start::up(site, profile, &slot)?;
+        start::up(site, profile, &slot, Lasts::Always)?;
         site.repair(profile, Intent::Running)?;
         return Ok(Begun::Started);
     }
@@ -140,7 +140,7 @@ fn step(site: &Context, profile: &Profile, begun: &Begun, told: Told) -> Result<
         return Err(Error::new(Kind::WrongState, format!("{profile} was stopped while it restarted: it stays down")));
     }
     if !other(&site.svstat(&slot)?) {
-        start::up(site, profile, &slot)?;
+        start::up(site, profile, &slot, Lasts::Always)?;
     }
     site.repair(profile, Intent::Running).map(Some)
 }

@@ -40,6 +40,16 @@ pub enum Until {
     Ready,
 }
 
+/// For how long a start counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    /// After every boot as well: the intent is recorded, and `down` is removed.
+    Always,
+    /// Until the next boot. Without an intent, that boot would go by the gateway's own last state, so where none is
+    /// recorded it becomes `stopped`.
+    Once,
+}
+
 /// The result of a start's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ordered {
@@ -58,13 +68,13 @@ pub enum Turn {
     InTurn,
 }
 
-/// Record the intent, and order the gateway up.
+/// Order the gateway up. If that lasts, record the intent before.
 ///
 /// # Errors
 /// 100 if there is no such profile, or if another profile pins the same port and runs or is wanted. 102 if the slot
 /// belongs to another home, if the gateway of `default` serves the profile, or if there is no slot and the caller may
 /// not make one. 111 if the intent cannot be recorded, or s6 does not obey. 99 if the order does not show in time.
-pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Ordered> {
+pub fn order(site: &Context, profile: &Profile, turn: Turn, lasts: Lasts) -> Result<Ordered> {
     site.home.require(profile)?;
     site.require_own(profile)?;
     container::refuse_foreground(profile)?;
@@ -83,27 +93,31 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Ordered> {
         if turn == Turn::Now {
             ask_for_now(site, profile);
         }
-        mint(site, profile)?;
+        mint(site, profile, lasts)?;
         return Ok(Ordered { changed: true, draining: None });
     }
     site.require_usable(profile, &slot)?;
     let _guard = site.guard(profile)?;
     let before = site.svstat(&slot)?;
     let draining = if before.wanted_up { None } else { before.pid };
-    let is_up = before.up && before.wanted_up && before.normally_up;
-    let changed = !is_up || intent::read(site.home, profile)? != Some(Intent::Running);
+    let always = lasts == Lasts::Always;
+    let is_up = before.up && before.wanted_up && (before.normally_up || !always);
+    let changed = !is_up || always && intent::read(site.home, profile)? != Some(Intent::Running);
     // If the start of a profile is refused, the profile must not be left wanted. Otherwise both profiles would claim
     // the port at the next boot.
     if !is_up {
         ports::require_no_conflict(site.home, profile, site.log)?;
     }
-    site.record(profile, Intent::Running)?;
+    let intent = intent_to_record(site, profile, lasts)?;
+    if always || changed {
+        site.record(profile, intent)?;
+    }
     if turn == Turn::Now && (changed || turn::is_waiting(site.scandir, profile)) {
         ask_for_now(site, profile);
     }
     if changed && !site.dry_run {
-        up(site, profile, &slot)?;
-        site.repair(profile, Intent::Running)?;
+        up(site, profile, &slot, lasts)?;
+        site.repair(profile, intent)?;
     }
     Ok(Ordered { changed, draining })
 }
@@ -117,37 +131,50 @@ pub fn ask_for_now(site: &Context, profile: &Profile) {
     }
 }
 
-/// Publish a slot, up, for an existing profile that has none (B3).
-fn mint(site: &Context, profile: &Profile) -> Result<()> {
+fn intent_to_record(site: &Context, profile: &Profile, lasts: Lasts) -> Result<Intent> {
+    match lasts {
+        Lasts::Always => Ok(Intent::Running),
+        Lasts::Once => Ok(intent::read(site.home, profile)?.unwrap_or(Intent::Stopped)),
+    }
+}
+
+/// Publish a slot for an existing profile that has none, and bring its gateway up (B3).
+fn mint(site: &Context, profile: &Profile, lasts: Lasts) -> Result<()> {
     site.scandir.require_publishable()?;
     let template = Template::load(None)?;
     let _guard = site.guard(profile)?;
     ports::require_no_conflict(site.home, profile, site.log)?;
-    site.record(profile, Intent::Running)?;
+    let intent = intent_to_record(site, profile, lasts)?;
+    site.record(profile, intent)?;
     ports::allocate(site.home, profile, site.dry_run, site.deadline, site.log)?;
-    let plan = site.plan(profile, &template, Mark::Up);
+    let mark = if lasts == Lasts::Always { Mark::Up } else { Mark::Down };
+    let plan = site.plan(profile, &template, mark);
     let deadline = site.deadline.or_after_ms(PROMPT_MS);
     publish::register(site.scandir, &plan, |owner| site.home.has(owner) == Ok(true), site.dry_run, deadline, site.log)?;
-    site.repair(profile, Intent::Running)
+    if mark == Mark::Down && !site.dry_run {
+        up(site, profile, &site.scandir.slot(profile), lasts)?;
+    }
+    site.repair(profile, intent)
 }
 
-/// Clear a hold, call `s6-svc -U`, and check that s6-supervise wants the gateway up. The caller holds the intent lock.
+/// Clear a hold, call `s6-svc -U`, or `-u` for once, and check that s6-supervise wants the gateway up. The caller holds the intent lock.
 ///
 /// # Errors
 /// 99 if the order does not show in time, 111 if s6 does not obey, or the gateway is held again at once.
-pub fn up(site: &Context, profile: &Profile, slot: &Path) -> Result<()> {
+pub fn up(site: &Context, profile: &Profile, slot: &Path, lasts: Lasts) -> Result<()> {
     let opened = Slot::open(site.scandir, profile)?;
     // s6-supervise forgets an order that comes while `finish` runs, if that `finish` exits 125.
     wait_for(slot, site.deadline.or_after_ms(FINISH_MS), "finish to end", |s| s.up || s.finished)?;
     let held = opened.held()?;
     programs::svdt_clear(slot);
-    give("-U", slot, site.deadline)?;
+    let once = lasts == Lasts::Once;
+    give(if once { "-u" } else { "-U" }, slot, site.deadline)?;
     // A gateway that dies at once may be held again before we look. This answers the order as well.
     let again = |s: &Svstat| {
         let is_down = !s.up && !s.wanted_up && s.finished;
         is_down && opened.held().is_ok_and(|now| now.is_some() && now != held)
     };
-    let stat = taken(slot, "want it up", site.deadline, |s| s.wanted_up && s.normally_up || again(s))?;
+    let stat = taken(slot, "want it up", site.deadline, |s| s.wanted_up && (s.normally_up || once) || again(s))?;
     if again(&stat) { Err(dead(site, profile, "was held at once")) } else { Ok(()) }
 }
 
@@ -156,7 +183,7 @@ pub fn up(site: &Context, profile: &Profile, slot: &Path) -> Result<()> {
 /// # Errors
 /// 99 if the deadline passes, 111 if the gateway dies for good or a deferred signal came. Each error names the
 /// gateway's log and quotes its last line.
-pub fn wait(site: &Context, profile: &Profile, until: Until, draining: Option<i32>) -> Result<()> {
+pub fn wait(site: &Context, profile: &Profile, until: Until, draining: Option<i32>, lasts: Lasts) -> Result<()> {
     let slot = site.scandir.slot(profile);
     if until == Until::Ordered || site.dry_run {
         return Ok(());
@@ -189,6 +216,9 @@ pub fn wait(site: &Context, profile: &Profile, until: Until, draining: Option<i3
             let why = obstacle(site, profile, &stat, drains).unwrap_or_default();
             Error::new(error.kind, format!("{}{why}; {}", error.text, last_words(site, profile)))
         })?)?;
+    }
+    if lasts == Lasts::Once {
+        return Ok(());
     }
     let _guard = site.guard(profile)?;
     // Another command may have stopped the gateway while we waited: then the slot has a `down` file. If only the intent

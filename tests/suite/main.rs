@@ -17,6 +17,9 @@ mod volume;
 /// The boot pass: the same gateways up after every boot, however the container died.
 mod boot_pass;
 
+/// The lists of profiles that a boot starts, and starts that last until the next boot.
+mod autostart;
+
 /// The shared command line, and what the man pages say about it.
 mod cli;
 

@@ -6,7 +6,7 @@ use crate::ground::error::{Error, Kind, Result};
 use crate::ground::memory;
 use crate::ground::message::{Log, Silent};
 use crate::ground::parameter;
-use crate::ground::profile::Profile;
+use crate::ground::profile::{self, Profile};
 use crate::s6::scandir::Scandir;
 use crate::s6::turns::Turns;
 use crate::volume::home::Home;
@@ -57,10 +57,10 @@ impl Rules {
         let mib = number("HERMES_START_MEMORY", "a number of MiB", 0, 1 << 30).unwrap_or(128);
         let words = environment.get("HERMES_START_ORDER").unwrap_or_default().to_string_lossy();
         let mut order = Vec::new();
-        for word in words.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty()) {
+        for word in profile::words(&words) {
             match Profile::from_bytes(word.as_bytes()) {
                 Some(profile) => order.push(profile),
-                None => log.warning(&format!("HERMES_START_ORDER: \"{word}\" is no profile name: it is passed over")),
+                None => log.warning(&profile::no_name("HERMES_START_ORDER", word)),
             }
         }
         Rules {

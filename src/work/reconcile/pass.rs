@@ -15,12 +15,13 @@ use crate::s6::template::Template;
 use crate::s6::tidy::{self, heal, sweep};
 use crate::volume::gateway_lock::{self, Holding};
 use crate::volume::home::Scan;
-use crate::volume::intent::Guard;
+use crate::volume::intent::{Guard, Intent};
 use crate::volume::ports::Assignment;
 use crate::volume::settings;
 use crate::volume::stale;
 use crate::volume::state::{self, Prior, State};
 use crate::work::action::Action;
+use crate::work::autostart::Autostart;
 use crate::work::container;
 use crate::work::context::Context;
 use crate::work::note::Note;
@@ -76,6 +77,8 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     // they go.
     let known = |owner: &Profile| profiles.binary_search_by(|known| known.default_first(owner)).is_ok();
     pass.sweep(known)?;
+    let is_there = |profile: &Profile| listed.is_err() || known(profile);
+    pass.autostart.faults(is_there).iter().for_each(|fault| context.log.warning(fault));
     pass.give_ports(&profiles, &profiles, listed);
     let mut lines = Vec::new();
     for profile in &profiles {
@@ -149,6 +152,7 @@ struct Pass<'a> {
     multiplexed: Result<bool>,
     /// The profile whose gateway is the container's own command.
     foreground: Option<Profile>,
+    autostart: Autostart,
     /// Was the intent of `default` recorded by `first_boot::seed`?
     seeded: bool,
     given: Given,
@@ -197,6 +201,7 @@ impl<'a> Pass<'a> {
             listens,
             multiplexed: settings::multiplex(context.home),
             foreground: container::in_foreground()?,
+            autostart: Autostart::inherited(),
             seeded: seeded.clone().unwrap_or(false),
             given: Given::default(),
             single: false,
@@ -245,6 +250,11 @@ impl<'a> Pass<'a> {
                 if self.seeded && profile.is_default() { Prior::Running } else { self.prior(profile, &facts)? };
             line.prior_exit = facts.prior_exit;
             let conflict = self.take_port(profile, &mut line);
+            if conflict.is_ok() && self.is_extra(profile, &facts, line.prior) {
+                let recorded = self.context.record(profile, Intent::Running).map_err(|error| error.context(profile));
+                self.keep(&recorded);
+                line.prior = if recorded.is_ok() { Prior::Running } else { line.prior };
+            }
             (line.action, line.note) = self.act(profile, &facts, line.prior.starts(), conflict.is_ok())?;
             conflict
         });
@@ -253,6 +263,12 @@ impl<'a> Pass<'a> {
             line.action = Action::Failed;
         }
         line
+    }
+
+    /// Does the operator's list want this profile, of which nobody has recorded an intent? That counts at a boot only: a
+    /// profile that is made while the container runs may not be configured yet (A7).
+    fn is_extra(&self, profile: &Profile, facts: &Facts, prior: Prior) -> bool {
+        !self.single && prior != Prior::Foreign && facts.state.lacks_intent() && self.autostart.is_extra(profile)
     }
 
     /// The state of this profile before the pass. The state file of another profile is a copy and says nothing, unless
@@ -294,9 +310,16 @@ impl<'a> Pass<'a> {
             self.remove_stale(profile)?;
         }
         let multiplexed = !profile.is_default() && self.multiplexed.clone()?;
-        let up = wanted && !multiplexed && has_port && !foreground;
+        let startable = wanted && !multiplexed && has_port && !foreground;
+        let up = startable && self.autostart.allows(profile);
+        // The list is about what a boot starts. A gateway that an operator has started since goes on.
+        let mark = match (startable, up) {
+            (_, true) => Mark::Up,
+            (true, false) => Mark::Keep,
+            (false, false) => Mark::Down,
+        };
         let lock = if dry_run { None } else { Some(scandir.lock(deadline)?) };
-        let plan = self.context.plan(profile, self.template, if up { Mark::Up } else { Mark::Down });
+        let plan = self.context.plan(profile, self.template, mark);
         let Ensured { change, stale, unseen, old } = publish::ensure(scandir, lock.as_ref(), &plan, &mut self.room)?;
         drop(lock);
         self.new |= unseen;
@@ -308,6 +331,8 @@ impl<'a> Pass<'a> {
             Some(Note::StaleTemplate)
         } else if foreground {
             Some(Note::Foreground)
+        } else if mark == Mark::Keep {
+            Some(Note::NoAutostart)
         } else if stat.is_some_and(|stat| stat.wanted_up != up) {
             let held = up && Slot::open(scandir, profile)?.held()?.is_some();
             Some(if held { Note::Held } else { Note::Drifting })

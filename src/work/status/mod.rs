@@ -18,6 +18,7 @@ use crate::volume::ports::Known;
 use crate::volume::root_left;
 use crate::volume::settings::{self, Complaints};
 use crate::volume::state::{self, Prior, State, Trouble};
+use crate::work::autostart::Autostart;
 use crate::work::container;
 use crate::work::gateway::turn;
 use crate::work::note::Note;
@@ -107,7 +108,7 @@ impl Status {
         !self.is_no_answer()
             && (!self.intent.starts()
                 || matches!(self.doing, Doing::Up | Doing::Waiting | Doing::Foreground)
-                || self.doing == Doing::Down && is_served(&self.notes)
+                || self.doing == Doing::Down && !self.has_note(&Note::WantedButDown)
                 || self.has_note(&Note::Multiplexed))
     }
 
@@ -128,6 +129,11 @@ impl Status {
     /// s6 is no answer.
     pub fn is_no_answer(&self) -> bool {
         self.is_others() && self.unread.is_some()
+    }
+
+    /// Is the gateway wanted and down because no boot starts it?
+    fn is_left_down(&self) -> bool {
+        self.doing == Doing::Down && self.has_note(&Note::NoAutostart) && !self.has_note(&Note::WantedButDown)
     }
 
     /// The notes, separated by `between`.
@@ -180,6 +186,7 @@ pub struct View<'a> {
     foreground: Result<Option<Profile>>,
     /// Why this container owns no gateways, if so.
     disowned: Result<Option<Note>>,
+    autostart: Autostart,
 }
 
 impl<'a> View<'a> {
@@ -194,6 +201,7 @@ impl<'a> View<'a> {
             ports: Some(Known::read(home)),
             foreground: container::in_foreground(),
             disowned: container::why_not(),
+            autostart: Autostart::inherited(),
         }
     }
 
@@ -273,10 +281,18 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
         notes.push(Note::UnreadableMode);
         unread = Some(error.clone());
     }
-    if may_be_served && view.multiplexed == Ok(true) {
+    let started = slot.as_ref().and_then(Slot::started);
+    let multiplexed = may_be_served && view.multiplexed == Ok(true);
+    let left_out = intent.starts() && !multiplexed && doing != Doing::Foreground && !view.autostart.allows(profile);
+    if left_out {
+        notes.push(Note::NoAutostart);
+    }
+    if multiplexed {
         notes.push(Note::Multiplexed);
     } else if intent.starts() && matches!(doing, Doing::Down | Doing::Held) {
-        if !is_elsewhere && !is_served(&notes) {
+        // One that a boot does not start is wanted once an operator has started it.
+        let is_meant = left_out && doing == Doing::Down && started.is_none();
+        if !is_elsewhere && !is_served(&notes) && !is_meant {
             notes.push(Note::WantedButDown);
         }
     } else if !is_other
@@ -345,7 +361,7 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
         seconds,
         drain_left,
         deaths: if stat.is_some() { programs::svdt(&path)? } else { Deaths::default() },
-        started: slot.as_ref().and_then(Slot::started),
+        started,
         ready: foreground.is_some_and(|(_, ready)| ready) || up.is_some_and(|s| s.is_ready()),
         intent,
         port: port.unwrap_or(Port::None),
@@ -415,13 +431,14 @@ pub fn up(scandir: &Scandir) -> Result<Vec<Profile>> {
     Ok(up)
 }
 
-/// The profiles whose intent starts a gateway.
+/// The profiles whose gateways a boot starts.
 ///
 /// # Errors
 /// 111 if the profiles cannot be listed.
 pub fn intended_up(home: &Home, log: &dyn Log) -> Result<Vec<Profile>> {
+    let autostart = Autostart::inherited();
     let mut wanted = Vec::new();
-    for profile in home.profiles(log)? {
+    for profile in home.profiles(log)?.into_iter().filter(|profile| autostart.allows(profile)) {
         // A profile whose intent cannot be read is kept in the list. The order for it will report the error.
         if Said::read(home, &profile).map_or(true, |said| said.is_some_and(|said| said.intent.starts())) {
             wanted.push(profile);

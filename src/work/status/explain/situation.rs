@@ -37,6 +37,7 @@ const SITUATIONS: &[Situation] = &[
     Situation { fits: |c| c.status.notes.iter().any(|note| matches!(note, Note::Turn(_))), say: turn },
     Situation { fits: |c| c.status.doing == Doing::Draining, say: draining },
     Situation { fits: |c| c.status.has_note(&Note::BetweenTries), say: between_tries },
+    Situation { fits: |c| c.status.is_left_down(), say: left_down },
     Situation { fits: |c| c.status.doing == Doing::Down && c.status.intent.starts(), say: wanted_but_down },
     Situation { fits: |c| c.status.doing == Doing::Down, say: down },
     Situation { fits: |c| !c.status.intent.starts(), say: up_without_intent },
@@ -52,12 +53,17 @@ pub(super) fn say(case: &Case, found: &mut Explanation) {
     if let Some(situation) = SITUATIONS.iter().find(|situation| (situation.fits)(case)) {
         (situation.say)(case, found);
     }
+    if case.status.has_note(&Note::NoAutostart) && !case.status.is_left_down() {
+        found.because.push(format!("a start counts until the next boot: {LEFT_OUT}"));
+    }
     if case.status.doing == Doing::Up && case.status.deaths.count > 0 {
         let (count, last) = (case.status.deaths.count, case.status.deaths.last.as_deref().unwrap_or("unknown"));
         let times = if count == 1 { "once".to_string() } else { format!("{count} times") };
         found.because.push(format!("s6-supervise started it again: it died {times}, the last time with {last}"));
     }
 }
+
+const LEFT_OUT: &str = "HERMES_AUTOSTART_PROFILES leaves it out";
 
 fn starting(_: &Case, found: &mut Explanation) {
     found.because.push("s6 is starting: the container has just been started".to_string());
@@ -220,6 +226,11 @@ fn wanted_but_down(case: &Case, found: &mut Explanation) {
     found.next = format!("hermes-svc-start -W {profile}");
 }
 
+fn left_down(case: &Case, found: &mut Explanation) {
+    found.because.push(format!("no boot starts it: {LEFT_OUT}"));
+    found.next = format!("nothing: to start it until the next boot, hermes-svc-start -W {}", case.status.profile);
+}
+
 fn down(case: &Case, found: &mut Explanation) {
     let profile = &case.status.profile;
     found.because.push(match case.status.intent {
@@ -233,7 +244,8 @@ fn down(case: &Case, found: &mut Explanation) {
 }
 
 fn up_without_intent(case: &Case, found: &mut Explanation) {
-    let text = "it was brought up without recording it (s6-svc -u): it will be down after the next boot";
+    let text =
+        "it was brought up without recording it (hermes-svc-start -o, s6-svc -u): it will be down after the next boot";
     found.because.push(text.to_string());
     found.next = format!("hermes-svc-start {}   (to keep it up)", case.status.profile);
 }
