@@ -355,7 +355,7 @@ fn json_is_one_object_a_line_with_fields_in_a_fixed_order() {
     for dry in [true, false] {
         let stdout = object("default", "none", "registered", "unknown", dry)
             + &object("coder", "running", "started", "clean", dry)
-            + "{\"profiles\":2,\"started\":1,\"registered\":1,\"unchanged\":0,\"updated\":0,\"removed\":0,\"skipped\":0,\"failed\":0,\"ms\":*,\"note\":null,\"dry_run\":"
+            + "{\"profiles\":2,\"started\":1,\"registered\":1,\"unchanged\":0,\"updated\":0,\"removed\":0,\"skipped\":0,\"failed\":0,\"ms\":*,\"unlisted\":null,\"note\":null,\"dry_run\":"
             + &format!("{dry}}}\n");
         tree.tool("hermes-reconcile-all").arg(if dry { "-nj" } else { "-j" }).run().is(0, &stdout, "");
     }

@@ -17,6 +17,9 @@ mod volume;
 /// The boot pass: the same gateways up after every boot, however the container died.
 mod boot_pass;
 
+/// What a pass writes about profiles without room and about what is no profile.
+mod crowd;
+
 /// The shared command line, and what the man pages say about it.
 mod cli;
 
