@@ -29,10 +29,11 @@ impl<'a> Crowd<'a> {
     }
 
     /// Tell the crowd among these `profiles`, if those in `slots` have a slot and `room` more slots fit. Both lists have
-    /// `default` first and are sorted by name.
+    /// `default` first and are sorted by name. `default` was looked after before, and is always named.
     pub fn gather(&self, profiles: &[Profile], slots: Vec<Profile>, room: usize) {
-        let has_slot = |profile: &&Profile| slots.binary_search_by(|slot| slot.default_first(profile)).is_ok();
-        let from = profiles.iter().filter(|profile| !has_slot(profile)).nth(room.saturating_add(NAMED)).cloned();
+        let has_slot = |profile: &Profile| slots.binary_search_by(|slot| slot.default_first(profile)).is_ok();
+        let mut without = profiles.iter().filter(|profile| !profile.is_default() && !has_slot(profile));
+        let from = without.nth(room.saturating_add(NAMED)).cloned();
         if let Some(from) = from {
             self.counted.get_or_init(|| Counted { from, slots });
         }

@@ -83,13 +83,17 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     // they go.
     let known = |owner: &Profile| profiles.binary_search_by(|known| known.default_first(owner)).is_ok();
     pass.sweep(known)?;
+    let default = Profile::default_profile();
+    let mut first = pass.one(&default);
+    pass.scan_in_between();
     // Why there is no room is said by the first profile that needs some.
     let room = pass.room.left(context.scandir, template.has_logger()).unwrap_or(0);
     crowd.gather(&profiles, slots, room);
     pass.give_ports(&profiles, &profiles, listed);
-    let mut lines = Vec::new();
+    pass.settle_port(&default, &mut first);
+    let mut lines = vec![first];
     let mut unlisted = Unlisted { failed: 0, skipped: more };
-    for profile in &profiles {
+    for profile in profiles.iter().filter(|profile| !profile.is_default()) {
         let line = crowd.about(profile, || pass.one(profile));
         if line.action == Action::Failed && crowd.counts(profile) {
             unlisted.failed += 1;
@@ -279,6 +283,18 @@ impl<'a> Pass<'a> {
         line
     }
 
+    /// Put the port into the line of a profile whose slot was made before any port was looked at. If another profile pins
+    /// the same port, the slot is marked down. A gateway that starts meanwhile sees the same and refuses.
+    fn settle_port(&mut self, profile: &Profile, line: &mut Line) {
+        if let Err(error) = self.take_port(profile, line) {
+            let marked = self.look(profile).and_then(|facts| self.act(profile, &facts, false, false));
+            for error in [Some(error), marked.err()].into_iter().flatten() {
+                self.context.log.warning(&error.context(profile).text);
+            }
+            line.action = Action::Failed;
+        }
+    }
+
     /// The state of this profile before the pass. The state file of another profile is a copy and says nothing, unless
     /// this profile is that other one under a new name. A state that names nobody counts in the pass over all profiles.
     /// In a pass for one profile it leaves the slot as it is, because it may be a copy that is still being made.
@@ -289,6 +305,7 @@ impl<'a> Pass<'a> {
             _ if prior != Prior::Foreign => {}
             Some(Ok(true)) => return Ok(facts.state.prior()),
             Some(Ok(false)) => {}
+            None if profile.is_default() => {}
             None => return Err(Error::new(Kind::System, "unable to tell whether it was renamed".to_string())),
         }
         let unnamed = self.single && facts.owner.is_none() && !profile.is_default() && prior.starts();
