@@ -63,8 +63,8 @@ pub fn ensure(scandir: &Scandir, lock: Option<&ScandirLock>, plan: &Plan, room: 
         room.require(scandir, with_logger)?;
         if let Some(lock) = lock {
             staging::publish(scandir, lock, plan)?;
-            room.took(scandir, with_logger)?;
         }
+        room.took(scandir, with_logger)?;
         return Ok(Ensured { change: Change::Published, stale: false, unseen: true, old: None });
     };
     let path = scandir.slot(plan.profile);

@@ -75,17 +75,8 @@ impl Room {
     /// # Errors
     /// 111 if the slot does not fit, or the services cannot be counted; 100 if `$HERMES_MAX_SERVICES` is not a number.
     pub fn require(&mut self, scandir: &Scandir, with_logger: bool) -> Result<()> {
-        let now = scandir.stat()?;
         let more = 1 + usize::from(with_logger);
-        let (services, limit) = match &self.0 {
-            Some(count) if is_same(&count.scandir, &now) => (count.services, count.limit),
-            _ => {
-                let svscan = svscan(scandir)?;
-                let limit = Limit::of(svscan)?;
-                (services(scandir, svscan, limit.services().saturating_sub(more))?, limit)
-            }
-        };
-        self.0 = Some(Count { services, limit, scandir: now });
+        let (services, limit) = self.count(scandir, more)?;
         let (most, hint) = (limit.services(), limit.hint());
         if services + more <= most {
             return Ok(());
@@ -95,7 +86,32 @@ impl Room {
         Err(Error::new(Kind::System, text))
     }
 
-    /// Add a slot that we have published to the count.
+    /// How many more slots fit, all with or all without a logger.
+    ///
+    /// # Errors
+    /// 111 if the services cannot be counted; 100 if `$HERMES_MAX_SERVICES` is not a number.
+    pub fn left(&mut self, scandir: &Scandir, with_logger: bool) -> Result<usize> {
+        let each = 1 + usize::from(with_logger);
+        let (services, limit) = self.count(scandir, each)?;
+        Ok(limit.services().saturating_sub(services) / each)
+    }
+
+    /// The number of services, and the limit. It is exact if there is no room for `more` services.
+    fn count(&mut self, scandir: &Scandir, more: usize) -> Result<(usize, Limit)> {
+        let now = scandir.stat()?;
+        let (services, limit) = match &self.0 {
+            Some(count) if is_same(&count.scandir, &now) => (count.services, count.limit),
+            _ => {
+                let svscan = svscan(scandir)?;
+                let limit = Limit::of(svscan)?;
+                (services(scandir, svscan, limit.services().saturating_sub(more))?, limit)
+            }
+        };
+        self.0 = Some(Count { services, limit, scandir: now });
+        Ok((services, limit))
+    }
+
+    /// Add a slot to the count: one that we have published, or would publish if it were not a dry run.
     ///
     /// # Errors
     /// 111 if the scandir cannot be looked at.

@@ -9,7 +9,7 @@ use crate::volume::boot_log;
 use crate::work::action::Action;
 use crate::work::container;
 use crate::work::note::Note;
-use crate::work::reconcile::line::{self, Line};
+use crate::work::reconcile::line::{self, Line, Unlisted};
 use crate::work::reconcile::pass::{self, Passed};
 use crate::work::versions;
 use std::time::Instant;
@@ -31,15 +31,15 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let started = Instant::now();
     let (output, dry_run) = (args.output(), args.dry_run());
     if let Some(why) = container::why_not()? {
-        report(output, &[], started, Some(why), dry_run)?;
+        report(output, &[], Unlisted::default(), started, Some(why), dry_run)?;
         return Ok(Exit::Done);
     }
     let template = args.template()?;
     let opened = Opened::open(args)?;
     let context = opened.context(args, 70_000);
-    let Passed { lines, whole } = pass::all(&context, &template)?;
+    let Passed { lines, unlisted, whole } = pass::all(&context, &template)?;
     let waited = if wait { pass::wait(&context, &lines) } else { Ok(()) };
-    let texts = report(output, &lines, started, None, dry_run)?;
+    let texts = report(output, &lines, unlisted, started, None, dry_run)?;
     if !dry_run {
         let begin = versions::line(&opened.home).map(|record| format!("begin {}\n", record.to_text()));
         if let Err(error) = begin.and_then(|begin| boot_log::append(&opened.home, &(begin + &texts))) {
@@ -55,6 +55,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
 fn report(
     output: Output,
     lines: &[Line],
+    unlisted: Unlisted,
     started: Instant,
     note: Option<Note>,
     dry_run: bool,
@@ -67,7 +68,7 @@ fn report(
         texts.push_str(&text);
     };
     lines.iter().for_each(|line| add("", line.record(dry_run)));
-    add("done ", line::done(lines, started.elapsed().as_millis() as u64, note, dry_run));
+    add("done ", line::done(lines, unlisted, started.elapsed().as_millis() as u64, note, dry_run));
     printed.pop();
     record::line(printed)?;
     Ok(texts)

@@ -43,7 +43,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let opened = Opened::open(args)?;
     let context = opened.context(args, 70_000);
     let Opened { scandir, log, .. } = &opened;
-    let Passed { lines, whole } = match pass::single(&context, &template, &profile) {
+    let Passed { lines, whole, .. } = match pass::single(&context, &template, &profile) {
         // The watcher saw a profile that is gone again. The exit code is the usual one, so that the watcher can tell.
         Err(error) if quiet && error.kind == Kind::Usage && pass::is_nothing(&context, &profile)? => {
             return Ok(Exit::Usage);

@@ -254,8 +254,9 @@ impl Home {
     }
 }
 
-/// How many odd entries of `profiles` are named. The account can make as many as the volume has room for.
-const MOST_ODD: usize = 100;
+/// How many odd entries of `profiles` are named for each reason. The account can make as many as the volume has room
+/// for.
+const NAMED: usize = 10;
 
 /// The content of `profiles`.
 pub struct Scan {
@@ -263,7 +264,7 @@ pub struct Scan {
     /// directory were left out, its profile would count as gone. The caller looks again when it works with the profile,
     /// and reports the error then.
     pub profiles: Vec<Profile>,
-    /// Entries that look like a profile and are none, at most a hundred.
+    /// Entries that look like a profile and are none, at most ten for each reason.
     pub odd: Vec<Odd>,
     /// How many more of them there are.
     pub more: usize,
@@ -337,7 +338,8 @@ impl Scan {
             (Entry::Profile, None) => Why::Invalid,
             (Entry::Bare(link), Some(_)) => link.map_or(Why::NoSoul, Why::Link),
         };
-        if self.odd.len() < MOST_ODD {
+        let reason = std::mem::discriminant(&why);
+        if self.odd.iter().filter(|odd| std::mem::discriminant(&odd.why) == reason).count() < NAMED {
             self.odd.push(Odd { name: name.to_string_lossy().into_owned(), why });
         } else {
             self.more += 1;

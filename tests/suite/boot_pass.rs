@@ -355,7 +355,7 @@ fn json_is_one_object_a_line_with_fields_in_a_fixed_order() {
     for dry in [true, false] {
         let stdout = object("default", "none", "registered", "unknown", dry)
             + &object("coder", "running", "started", "clean", dry)
-            + "{\"profiles\":2,\"started\":1,\"registered\":1,\"unchanged\":0,\"updated\":0,\"removed\":0,\"skipped\":0,\"failed\":0,\"ms\":*,\"note\":null,\"dry_run\":"
+            + "{\"profiles\":2,\"started\":1,\"registered\":1,\"unchanged\":0,\"updated\":0,\"removed\":0,\"skipped\":0,\"failed\":0,\"ms\":*,\"unlisted\":null,\"note\":null,\"dry_run\":"
             + &format!("{dry}}}\n");
         tree.tool("hermes-reconcile-all").arg(if dry { "-nj" } else { "-j" }).run().is(0, &stdout, "");
     }
@@ -945,6 +945,46 @@ fn a_pass_on_a_full_volume_publishes_all_the_same() {
     assert!(ran.stderr.lines().all(|l| l.ends_with(": No space left on device")), "{ran}");
     // The rest of the tree does not see the volume with this profile, so nothing else can be checked.
     wait_for("a supervisor", || tree.supervisor(&tree.slot("coder")));
+}
+
+/// The account can make any number of files that are slow to read, and `default` does not wait for these. Its port is
+/// looked at later, and another profile with a greater claim to this port still keeps `default` down.
+#[test]
+fn the_slot_of_default_is_made_before_any_file_of_another_profile_is_read() {
+    let tree = Tree::new();
+    tree.profile("default").intent("running");
+    tree.profile("coder").env("A=1\n").intent("running");
+    let trace = tree.scratch().join("trace");
+    let strace = tree.tool("strace").args(["-qqq", "-e", "trace=file", "-o"]).arg(&trace);
+    let ran = strace.arg(tree.bin().join("hermes-reconcile-all")).run();
+    let stdout = line("default", "running", "started") + &line("coder", "running", "started");
+    ran.is(0, &(stdout + &done([2, 2, 0, 0, 0, 0, 0, 0])), "**");
+    let calls = fs::read_to_string(&trace).expect("the trace");
+    let first = |what: &dyn Fn(&str) -> bool| calls.lines().position(what).unwrap_or_else(|| panic!("{calls}"));
+    let made = first(&|call| call.starts_with("rename") && call.contains("\"gateway-default\""));
+    let read = first(&|call| call.contains("profiles/coder/.env") || call.contains("profiles/coder/gateway_state"));
+    assert!(made < read, "{made} {read}: {calls}");
+}
+
+/// The slot of `default` is made before its port is looked at.
+#[test]
+fn a_default_whose_port_another_profile_pins_as_well_does_not_start_its_gateway() {
+    let tree = Tree::up();
+    for name in ["default", "coder"] {
+        tree.profile(name).env("API_SERVER_ENABLED=true\nAPI_SERVER_PORT=9333\n").intent("running");
+    }
+    let ran = pass(&tree);
+    let failed = |name: &str| {
+        format!("reconcile: profile={name} prior_state=running action=failed port=none prior_exit=unknown\n")
+    };
+    let warnings = "hermes-reconcile-all: warning: default: it pins port 9333, and so does coder\n\
+                    hermes-reconcile-all: warning: coder: it pins port 9333, and so does default\n";
+    ran.is(111, &(failed("default") + &failed("coder") + &done([2, 0, 0, 0, 0, 0, 0, 2])), warnings);
+    for name in ["default", "coder"] {
+        assert!(tree.slot(name).join("down").exists(), "{name}");
+        tree.wait_down(name);
+        assert_eq!(tree.profile(name).starts(), 0, "{name}");
+    }
 }
 
 /// `default` must not wait for thousands of other profiles, and s6-svscan looks at every slot in each scan.

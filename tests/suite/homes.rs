@@ -278,17 +278,6 @@ fn a_link_of_the_accounts_is_no_profile_and_is_recorded() {
 }
 
 #[test]
-fn what_is_no_profile_is_named_a_hundred_times_and_counted_after_that() {
-    let tree = Tree::new();
-    for n in 0..105 {
-        Profile::bare(&tree, &format!("p{n}"));
-    }
-    let ran = run(&tree, &tree.home(), "hermes-reconcile-all");
-    assert_eq!((ran.code, ran.stdout.matches("note=no-soul").count()), (0, 100), "{ran}");
-    assert!(ran.stderr.contains("5 more entries of profiles are not profiles"), "{ran}");
-}
-
-#[test]
 fn files_behind_links_of_roots_are_read_and_behind_the_accounts_own_not() {
     needs_root();
     for (file, text) in [

@@ -4,6 +4,7 @@ use crate::ground::error::{Kind, Result};
 use crate::ground::profile::Profile;
 use crate::volume::ports::{Assignment, Book, Range};
 use crate::work::context::Context;
+use crate::work::reconcile::crowd::Crowd;
 use crate::work::reconcile::rename;
 use std::collections::BTreeMap;
 
@@ -21,7 +22,13 @@ pub struct Given {
 /// Assign ports to `profiles`, which are some of `all` profiles. A renamed profile keeps its port. Also returns the
 /// error that concerns all of them. That error does not keep gateways down, because a gateway asks for its port again
 /// when it starts. If `listed` is an error, not all profiles are known, and only recorded ports are given.
-pub fn give_ports(context: &Context, all: &[Profile], profiles: &[Profile], listed: Result<()>) -> (Given, Result<()>) {
+pub fn give_ports(
+    context: &Context,
+    crowd: &Crowd,
+    all: &[Profile],
+    profiles: &[Profile],
+    listed: Result<()>,
+) -> (Given, Result<()>) {
     let mut book = match open(context, all, listed) {
         Ok(book) => book,
         Err(error) => return (Given::default(), Err(error)),
@@ -31,7 +38,7 @@ pub fn give_ports(context: &Context, all: &[Profile], profiles: &[Profile], list
     // The account's rights are borrowed once for all profiles. Borrowing them for each profile would be a fifth of the
     // time of a pass over a thousand profiles.
     let looked = context.home.act(|_| {
-        for profile in profiles {
+        let mut give = |profile: &Profile| {
             let followed = rename::follow(context, &mut book, profile);
             // While another process holds the lock, recorded ports can be shown, and no new port can be given.
             if followed.is_ok() && (book.is_locked(context.dry_run) || book.knows(profile)) {
@@ -42,7 +49,8 @@ pub fn give_ports(context: &Context, all: &[Profile], profiles: &[Profile], list
                 }
             }
             renamed.insert(profile.clone(), followed);
-        }
+        };
+        profiles.iter().for_each(|profile| crowd.about(profile, || give(profile)));
         Ok(())
     });
     if looked.is_err() {

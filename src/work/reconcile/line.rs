@@ -51,11 +51,32 @@ impl Line {
     }
 }
 
+/// What a pass has counted and given no line: the account can make any number of these.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unlisted {
+    /// Profiles for which there was no room.
+    pub failed: usize,
+    /// Entries that are not profiles.
+    pub skipped: usize,
+}
+
 /// The last line, which shows that the pass is complete (H10). `profiles` counts those that exist.
-pub fn done(lines: &[Line], ms: u64, note: Option<Note>, dry_run: bool) -> Record {
-    let count = |action: Action| lines.iter().filter(|l| l.action == action).count() as u64;
-    let existing = lines.len() as u64 - count(Action::Removed) - count(Action::Skipped);
-    let start = Record::new().number("profiles", existing);
+pub fn done(lines: &[Line], unlisted: Unlisted, ms: u64, note: Option<Note>, dry_run: bool) -> Record {
+    let count = |action: Action| {
+        let unlisted = match action {
+            Action::Failed => unlisted.failed,
+            Action::Skipped => unlisted.skipped,
+            _ => 0,
+        };
+        (unlisted + lines.iter().filter(|l| l.action == action).count()) as u64
+    };
+    let existing = ACTIONS.into_iter().filter(|action| !matches!(action, Action::Removed | Action::Skipped));
+    let start = Record::new().number("profiles", existing.map(count).sum());
     let counted = ACTIONS.into_iter().fold(start, |record, action| record.number(action.as_str(), count(action)));
-    counted.number("ms", ms).note("note", note.as_ref().map(Note::to_string)).flag("dry_run", dry_run)
+    let unlisted = (unlisted.failed + unlisted.skipped) as u64;
+    counted
+        .number("ms", ms)
+        .number_if_any("unlisted", (unlisted > 0).then_some(unlisted))
+        .note("note", note.as_ref().map(Note::to_string))
+        .flag("dry_run", dry_run)
 }

@@ -15,7 +15,7 @@ use crate::s6::template::Template;
 use crate::s6::tidy::{self, heal, sweep};
 use crate::volume::gateway_lock::{self, Holding};
 use crate::volume::home::Scan;
-use crate::volume::intent::{Guard, Intent};
+use crate::volume::intent::{Guard, Intent, Patience};
 use crate::volume::ports::Assignment;
 use crate::volume::settings;
 use crate::volume::stale;
@@ -25,9 +25,10 @@ use crate::work::autostart::Autostart;
 use crate::work::container;
 use crate::work::context::Context;
 use crate::work::note::Note;
+use crate::work::reconcile::crowd::Crowd;
 use crate::work::reconcile::first_boot;
 use crate::work::reconcile::give_ports::{Given, give_ports};
-use crate::work::reconcile::line::Line;
+use crate::work::reconcile::line::{Line, Unlisted};
 use crate::work::reconcile::removal;
 use crate::work::whose::{self, Whose};
 
@@ -43,8 +44,11 @@ const LEFTOVER_MS: u64 = 1000;
 
 /// The result of a pass.
 pub struct Passed {
-    /// One line for each profile, and for each slot whose profile is gone.
+    /// One line for each profile that has a slot, for the first ten that have no room, and for each slot whose profile
+    /// is gone.
     pub lines: Vec<Line>,
+    /// What has no line.
+    pub unlisted: Unlisted,
     /// The first error that concerns the pass as a whole and not one profile.
     pub whole: Result<()>,
 }
@@ -60,9 +64,12 @@ pub struct Passed {
 pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     // Every home has a profile `default`, so the home of its slot is the home of the scandir.
     context.require_own(&Profile::default_profile())?;
-    let mut pass = Pass::begin(context, template)?;
+    let crowd = Crowd::of_nobody(context.log);
+    let context = &Context { log: &crowd, patience: Patience::default(), ..*context };
+    let mut pass = Pass::begin(context, &crowd, template)?;
     let mut had_slots = false;
-    for profile in context.scandir.slots()?.into_iter().filter(|profile| !profile.is_default()) {
+    let slots = context.scandir.slots()?;
+    for profile in slots.iter().filter(|profile| !profile.is_default()) {
         let whose = whose::of(context.home, context.scandir, &profile.slot())?;
         had_slots |= !matches!(whose, Whose::Other(_));
     }
@@ -79,11 +86,28 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     pass.sweep(known)?;
     let is_there = |profile: &Profile| listed.is_err() || known(profile);
     pass.autostart.faults(is_there).iter().for_each(|fault| context.log.warning(fault));
+    let default = Profile::default_profile();
+    let mut first = pass.one(&default);
+    pass.scan_in_between();
+    // Why there is no room is said by the first profile that needs some.
+    let room = pass.room.left(context.scandir, template.has_logger()).unwrap_or(0);
+    crowd.gather(&profiles, slots, room);
     pass.give_ports(&profiles, &profiles, listed);
-    let mut lines = Vec::new();
-    for profile in &profiles {
-        lines.push(pass.one(profile));
+    pass.settle_port(&default, &mut first);
+    let mut lines = vec![first];
+    let mut unlisted = Unlisted { failed: 0, skipped: more };
+    for profile in profiles.iter().filter(|profile| !profile.is_default()) {
+        let line = crowd.about(profile, || pass.one(profile));
+        if line.action == Action::Failed && crowd.counts(profile) {
+            unlisted.failed += 1;
+        } else {
+            lines.push(line);
+        }
         pass.scan_in_between();
+    }
+    if unlisted.failed > 0 {
+        let text = "more profiles have no slot, and neither a record nor a warning of their own";
+        context.log.warning(&format!("{} {text}", unlisted.failed));
     }
     let named = |name: &str| gone.iter().chain(kept.iter().map(|(profile, _)| profile)).any(|p| p.as_str() == name);
     let odd = odd.into_iter().filter(|odd| !named(&odd.name)).map(|odd| (odd.name, Note::from(odd.why)));
@@ -94,7 +118,7 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     }
     pass.rescan(known);
     lines.extend(removal::remove(context, &gone));
-    Ok(Passed { lines, whole: pass.whole })
+    Ok(Passed { lines, unlisted, whole: pass.whole })
 }
 
 /// Reconcile one profile only: make its slot, bring the slot up to date, or retire it.
@@ -104,7 +128,8 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
 /// to another home, or if the slot does not name its home and the profile is gone. Otherwise as `all`.
 pub fn single(context: &Context, template: &Template, profile: &Profile) -> Result<Passed> {
     context.require_own(profile)?;
-    let mut pass = Pass::begin(context, template)?;
+    let crowd = Crowd::of_nobody(context.log);
+    let mut pass = Pass::begin(context, &crowd, template)?;
     if context.home.has(profile)? {
         pass.single = true;
         pass.sweep(|owner| owner == profile)?;
@@ -117,7 +142,7 @@ pub fn single(context: &Context, template: &Template, profile: &Profile) -> Resu
         pass.give_ports(&known, std::slice::from_ref(profile), listed);
         let lines = vec![pass.one(profile)];
         pass.rescan(|owner| owner == profile);
-        return Ok(Passed { lines, whole: pass.whole });
+        return Ok(Passed { lines, unlisted: Unlisted::default(), whole: pass.whole });
     }
     if !context.scandir.has_any(profile)? {
         return Err(context.home.no_such(profile));
@@ -132,7 +157,8 @@ pub fn single(context: &Context, template: &Template, profile: &Profile) -> Resu
         }
         Some(_) => return Err(context.home.no_such(profile)),
     }
-    Ok(Passed { lines: removal::remove(context, std::slice::from_ref(profile)), whole: pass.whole })
+    let lines = removal::remove(context, std::slice::from_ref(profile));
+    Ok(Passed { lines, unlisted: Unlisted::default(), whole: pass.whole })
 }
 
 /// Is there neither a profile of this name, nor a slot, nor a link that might lead to a profile again?
@@ -146,6 +172,7 @@ pub fn is_nothing(context: &Context, profile: &Profile) -> Result<bool> {
 
 struct Pass<'a> {
     context: &'a Context<'a>,
+    crowd: &'a Crowd<'a>,
     template: &'a Template,
     listens: bool,
     /// Does the gateway of `default` serve all profiles?
@@ -186,7 +213,7 @@ impl<'a> Pass<'a> {
     ///
     /// # Errors
     /// 102 if the caller may not publish, 111 if the scandir cannot be looked at.
-    fn begin(context: &'a Context<'a>, template: &'a Template) -> Result<Pass<'a>> {
+    fn begin(context: &'a Context<'a>, crowd: &'a Crowd<'a>, template: &'a Template) -> Result<Pass<'a>> {
         let scandir = context.scandir;
         scandir.require_writable()?;
         let listens = scandir.listening()? == Listening::Yes;
@@ -197,6 +224,7 @@ impl<'a> Pass<'a> {
         let seeded = first_boot::seed(context.home, context.dry_run, context.log);
         let mut pass = Pass {
             context,
+            crowd,
             template,
             listens,
             multiplexed: settings::multiplex(context.home),
@@ -238,7 +266,7 @@ impl<'a> Pass<'a> {
     }
 
     fn give_ports(&mut self, all: &[Profile], profiles: &[Profile], listed: Result<()>) {
-        let (given, saved) = give_ports(self.context, all, profiles, listed);
+        let (given, saved) = give_ports(self.context, self.crowd, all, profiles, listed);
         self.given = given;
         self.keep(&saved);
     }
@@ -271,6 +299,18 @@ impl<'a> Pass<'a> {
         !self.single && prior != Prior::Foreign && facts.state.lacks_intent() && self.autostart.is_extra(profile)
     }
 
+    /// Put the port into the line of a profile whose slot was made before any port was looked at. If another profile pins
+    /// the same port, the slot is marked down. A gateway that starts meanwhile sees the same and refuses.
+    fn settle_port(&mut self, profile: &Profile, line: &mut Line) {
+        if let Err(error) = self.take_port(profile, line) {
+            let marked = self.look(profile).and_then(|facts| self.act(profile, &facts, false, false));
+            for error in [Some(error), marked.err()].into_iter().flatten() {
+                self.context.log.warning(&error.context(profile).text);
+            }
+            line.action = Action::Failed;
+        }
+    }
+
     /// The state of this profile before the pass. The state file of another profile is a copy and says nothing, unless
     /// this profile is that other one under a new name. A state that names nobody counts in the pass over all profiles.
     /// In a pass for one profile it leaves the slot as it is, because it may be a copy that is still being made.
@@ -281,6 +321,7 @@ impl<'a> Pass<'a> {
             _ if prior != Prior::Foreign => {}
             Some(Ok(true)) => return Ok(facts.state.prior()),
             Some(Ok(false)) => {}
+            None if profile.is_default() => {}
             None => return Err(Error::new(Kind::System, "unable to tell whether it was renamed".to_string())),
         }
         let unnamed = self.single && facts.owner.is_none() && !profile.is_default() && prior.starts();

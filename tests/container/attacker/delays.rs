@@ -186,10 +186,15 @@ fn of_a_thousand_profiles_as_many_as_there_is_room_for_have_slots_and_the_rest_s
     eprintln!("the pass was over after {:?}", start.elapsed());
     until("the first one is up", 60, || container.state("a-first") == "up");
     let logs = container.logs();
-    let failed =
+    let named =
         logs.lines().filter(|line| line.starts_with("reconcile: profile=") && line.contains(" action=failed")).count();
+    let done = logs.lines().find(|line| line.starts_with("reconcile: done ")).expect("the last line");
+    let field = |name: &str| done.split(' ').find_map(|field| field.strip_prefix(name)?.parse::<usize>().ok());
     let slots = slots_of(&container);
-    assert_eq!(slots + failed, 1002, "{slots} slots");
+    // The profiles without room are all counted, and ten of them are named.
+    assert_eq!(field("failed=").map(|failed| slots + failed), Some(1002), "{slots} slots: {done}");
+    assert_eq!(field("unlisted=").map(|unlisted| slots + unlisted + named), Some(1002), "{slots} slots: {done}");
+    assert_eq!(named, 10, "{done}");
     assert!((490..=500).contains(&slots), "{slots}");
     assert!(logs.contains("1000"), "nothing says what the limit is");
     // The other profiles can still be used.
