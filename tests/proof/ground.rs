@@ -22,7 +22,10 @@ pub struct Ground {
 impl Ground {
     /// A tree in which the tools are links to the one executable, as `make install` makes them.
     pub fn new() -> Ground {
-        let tree = Tree::new();
+        let mut tree = Tree::new();
+        // The stand-in gateways write no state, so they never get ready. All may start at once, because each would keep
+        // its place for half a minute.
+        tree.env.push(("HERMES_START_LIMIT".to_string(), "0".to_string()));
         for entry in fs::read_dir(tree.bin()).expect("bin").flatten() {
             if entry.file_name().to_string_lossy().starts_with("hermes-") {
                 fs::remove_file(entry.path()).expect("a tool");

@@ -150,6 +150,8 @@ fn walk(path: &Path, shown: &str, found: &mut Look) {
         "directory".to_string()
     } else if kind.is_symlink() {
         format!("link {}", fs::read_link(path).unwrap_or_default().display())
+    } else if shown.ends_with("/data/started") {
+        "file TIME".to_string()
     } else if kind.is_file() {
         format!("file {}", String::from_utf8_lossy(&fs::read(path).unwrap_or_default()))
     } else if kind.is_fifo() {
@@ -160,7 +162,12 @@ fn walk(path: &Path, shown: &str, found: &mut Look) {
     found.insert(shown.to_string(), format!("{:04o} {}:{} {what}", meta.mode() & 0o7777, meta.uid(), meta.gid()));
     // In `supervise` and `event` of a slot, the files that s6 makes are left out.
     let s6 = shown.starts_with("slot/") && (shown.ends_with("/supervise") || shown.ends_with("/event"));
+    // The slot's `run` writes this file, and renames it to `started`.
+    let passing = |name: &str| shown.ends_with("/data") && name == ".started";
     for name in if kind.is_dir() { names(path) } else { Vec::new() } {
+        if passing(&name) {
+            continue;
+        }
         if !s6 || name == "control" {
             walk(&path.join(&name), &format!("{shown}/{}", steady(&name)), found);
         }
@@ -195,7 +202,8 @@ pub fn half_built(ground: &Ground, is: &Look, before: &Look, after: &Look) -> Ve
             let prefix = format!("slot/{name}/");
             let own = look.iter().filter_map(|(key, what)| Some((key.strip_prefix(&prefix)?, what)));
             let fixed = own.filter(|(key, _)| {
-                !["down", "env", ".env"].iter().any(|free| key.starts_with(free)) && *key != "data/held"
+                let free = ["down", "env", ".env", "data/held", "data/started"];
+                !free.iter().any(|free| key.starts_with(free))
             });
             let kind = |what: &str| what.splitn(4, ' ').take(3).collect::<Vec<_>>().join(" ");
             fixed.map(|(key, what)| format!("{key}: {}", kind(what))).collect()
