@@ -5,6 +5,8 @@ use crate::ground::error::Result;
 use crate::s6::changes::{Changes, wait_for};
 use crate::s6::programs::{self, Svstat};
 use crate::s6::supervise;
+use rustix::fs::{Mode, OFlags};
+use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -38,9 +40,17 @@ impl Told {
 /// After which time s6-supervise kills a gateway that was told to end: the slot's `timeout-kill`. `None` if the file
 /// does not exist or contains 0, and then the gateway is never killed.
 pub fn timeout_kill(slot: &Path) -> Option<Duration> {
-    let text = std::fs::read_to_string(slot.join("timeout-kill")).ok()?;
-    let ms = text.lines().next()?.trim().parse().ok().filter(|ms| *ms != 0)?;
-    Some(Duration::from_millis(ms))
+    timeout_kill_ms(slot).filter(|ms| *ms != 0).map(Duration::from_millis)
+}
+
+/// The number in the slot's `timeout-kill`, in milliseconds, read like s6-supervise does: up to the first newline. In an
+/// open scandir the account may have put a FIFO or a large file there. Neither is waited for or read whole.
+pub fn timeout_kill_ms(slot: &Path) -> Option<u64> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(slot.join("timeout-kill"), flags, Mode::empty()).ok()?;
+    let mut text = String::new();
+    std::fs::File::from(file).take(32).read_to_string(&mut text).ok()?;
+    text.lines().next()?.trim().parse().ok()
 }
 
 /// Run `s6-svc OPTIONS SLOT`. If the s6-supervise has ended since the caller looked at it, s6-svscan starts another one,
@@ -83,4 +93,27 @@ pub fn bring_up(slot: &Path, deadline: Deadline, dry_run: bool) -> Result<bool> 
         taken(slot, "want it up", deadline, |s| s.wanted_up && s.normally_up)?;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_kill_is_read_from_a_file_and_never_waited_for() {
+        let random = crate::ground::beneath::random_suffix().unwrap();
+        let slot = std::env::temp_dir().join(format!("hermes-s6-orders-{random}"));
+        std::fs::create_dir(&slot).unwrap();
+        let file = slot.join("timeout-kill");
+        assert_eq!((timeout_kill(&slot), timeout_kill_ms(&slot)), (None, None));
+        for (text, ms) in [("30000\n", Some(30_000)), ("0\n", Some(0)), ("7", Some(7)), ("", None), ("x\n1\n", None)] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(timeout_kill_ms(&slot), ms, "{text:?}");
+            assert_eq!(timeout_kill(&slot), ms.filter(|ms| *ms != 0).map(Duration::from_millis), "{text:?}");
+        }
+        std::fs::remove_file(&file).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        assert_eq!(timeout_kill(&slot), None);
+        std::fs::remove_dir_all(&slot).unwrap();
+    }
 }

@@ -6,6 +6,7 @@ use crate::ground::message::Log;
 use crate::ground::process;
 use crate::ground::profile::{MARKER, Profile};
 use crate::ground::roots_links;
+use crate::s6::orders;
 use crate::tools::cli::{self, Args, Ending, Item, Tool};
 use crate::volume::gateway_lock;
 use crate::volume::home::Home;
@@ -15,10 +16,8 @@ use crate::work::gateway::identity::{Identity, Overrides};
 use crate::work::gateway::{exec, scrub, take_lock};
 use rustix::process::getppid;
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How long an orphan has to end, in milliseconds, if the slot has no valid `timeout-kill`. It is the value of our own
 /// template.
@@ -76,7 +75,7 @@ fn prepare(
     identity.become_account()?;
     let home = Home::open_as(&identity.home, identity.account.clone()).map_err(|e| Identity::no_home(&e))?;
     require(&home, profile)?;
-    let grace_ms = grace_ms();
+    let grace_ms = orders::timeout_kill_ms(Path::new(".")).unwrap_or(GRACE_MS);
     let user_directory = identity.user_directory();
     let environment = &mut identity.environment;
     environment.set("HERMES_HOME", &home.path);
@@ -154,13 +153,4 @@ fn claim_state(dir: &OwnedFd, profile: &Profile, shown: &str, log: &dyn Log) -> 
 /// 0.16 follow `active_profile` (D4).
 fn gateway(profile: &Profile) -> Vec<OsString> {
     ["hermes", "-p", profile.as_str(), "gateway", "run", "--replace"].map(OsString::from).to_vec()
-}
-
-/// The number in the slot's `timeout-kill`, read like s6-supervise does: up to the first newline.
-fn grace_ms() -> u64 {
-    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let mut text = String::new();
-    let read = (std::fs::File::options().read(true).custom_flags(nonblock).open("timeout-kill"))
-        .and_then(|file| file.take(32).read_to_string(&mut text));
-    read.ok().and_then(|_| text.lines().next()?.trim().parse().ok()).unwrap_or(GRACE_MS)
 }

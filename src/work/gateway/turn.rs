@@ -82,6 +82,12 @@ impl Rules {
         before.sort();
         before.into_iter().map(|(_, _, profile)| profile).collect()
     }
+
+    /// How many wait and come before this profile.
+    fn waiting_before(&self, profile: &Profile, turns: &Turns) -> Result<usize> {
+        let before = self.before(profile, turns.names()?);
+        Ok(before.iter().filter(|other| turns.is_waiting(other)).count())
+    }
 }
 
 /// Wait until it is this profile's turn. Returns the place, which is to be kept until the gateway is ready; `None` if
@@ -110,8 +116,7 @@ pub fn take(home: &Home, profile: &Profile, rules: &Rules, log: &dyn Log) -> Res
         }
         if let Some(ahead) = turns.ahead(&rules.before(profile, turns.names()?))? {
             if !told {
-                let before = rules.before(profile, turns.names()?);
-                let count = before.iter().filter(|other| turns.is_waiting(other)).count();
+                let count = rules.waiting_before(profile, &turns)?;
                 log.info(&format!("{profile} waits for its turn, {count} before it"));
             }
             told = true;
@@ -151,8 +156,7 @@ pub fn is_waiting(scandir: &Scandir, profile: &Profile) -> bool {
 /// What the slot of this profile waits for, if it waits for its turn. Where that cannot be told, it does not.
 pub fn note(scandir: &Scandir, profile: &Profile) -> Option<Note> {
     let turns = Turns::find(scandir).ok()?.filter(|turns| turns.is_waiting(profile))?;
-    let before = Rules::of(&Environment::inherited(), &Silent).before(profile, turns.names().ok()?);
-    let count = before.iter().filter(|other| turns.is_waiting(other)).count();
+    let count = Rules::of(&Environment::inherited(), &Silent).waiting_before(profile, &turns).ok()?;
     Some(if count == 0 && turns.is_memory_short() { Note::Memory } else { Note::Turn(count) })
 }
 

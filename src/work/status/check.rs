@@ -1,5 +1,5 @@
-//! The health checks (`-c` and `-r`). They look at slots and intents only: the account can make more profiles than can be looked at
-//! whole in the time that a container's health check has.
+//! The health checks (`-c` and `-r`). They look at slots and intents only: the account can make more profiles than can
+//! be looked at whole in the time that a container's health check has.
 
 use super::{Said, Status, View, look};
 use crate::ground::error::Result;
