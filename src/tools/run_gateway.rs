@@ -1,6 +1,7 @@
 //! hermes-run-gateway: set up the environment, the account, the port and the lock, then exec the gateway
 //! (docs/DESIGN.md, "The gateway's own process").
 
+use crate::ground::deadline::Deadline;
 use crate::ground::error::{Error, Exit, Kind, Result};
 use crate::ground::message::Log;
 use crate::ground::process;
@@ -8,9 +9,10 @@ use crate::ground::profile::{MARKER, Profile};
 use crate::ground::roots_links;
 use crate::s6::orders;
 use crate::tools::cli::{self, Args, Ending, Item, Tool};
-use crate::volume::gateway_lock;
+use crate::volume::gateway_lock::{self, Holding};
 use crate::volume::home::Home;
 use crate::volume::intent;
+use crate::volume::mode::{self, Mode};
 use crate::volume::state::{self, State};
 use crate::work::gateway::identity::{Identity, Overrides};
 use crate::work::gateway::{exec, scrub, take_lock};
@@ -18,6 +20,7 @@ use rustix::process::getppid;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How long an orphan has to end, in milliseconds, if the slot has no valid `timeout-kill`. It is the value of our own
 /// template.
@@ -95,6 +98,10 @@ fn prepare(
     if ports {
         crate::work::gateway::port::export(&home, profile, environment, log)?;
     }
+    let mode = Mode::by_release(&home, identity.environment.get("PATH"))?;
+    if mode == Mode::Others && prog.is_empty() && !profile.is_default() {
+        require_unserved(&home, profile, mode, log)?;
+    }
     let lock = take_lock(&home, profile, grace_ms, log)?;
     if getppid() != supervisor {
         // Our supervisor was killed. The next gateway of this slot waits until this process has ended.
@@ -105,7 +112,7 @@ fn prepare(
     let directory: PathBuf = home.path.join(profile.path()).components().collect();
     let uid = identity.account.uid;
     log.info(&format!("{profile} in {}, uid {uid}, API_SERVER_PORT {port}", directory.display()));
-    let argv = if prog.is_empty() { gateway(profile) } else { prog };
+    let argv = if prog.is_empty() { gateway(profile, mode) } else { prog };
     Ok((argv, identity, lock))
 }
 
@@ -148,9 +155,36 @@ fn claim_state(dir: &OwnedFd, profile: &Profile, shown: &str, log: &dyn Log) -> 
     Ok(())
 }
 
+/// How long the gateway of `default` has to let go of a profile. It looks every 30 seconds for profiles that have become
+/// `standalone`. In milliseconds.
+const LETS_GO_MS: u64 = 90_000;
+
+/// Check that the gateway of `default` does not serve this profile, and wait until it has let go of it. With `--force`,
+/// Hermes Agent does not check that itself.
+fn require_unserved(home: &Home, profile: &Profile, mode: Mode, log: &dyn Log) -> Result<()> {
+    if mode.serves(home, profile)? {
+        return Err(Error::new(Kind::Config, mode.refusal(home, profile).text));
+    }
+    let default = Profile::default_profile();
+    let deadline = Deadline::after_ms(LETS_GO_MS);
+    let mut is_said = false;
+    while gateway_lock::holder(home, &default)? != Holding::Free
+        && mode::lists(&State::of_profile(home, &default)?, profile)
+    {
+        if !is_said {
+            log.warning(&format!("waiting for the gateway of default to let go of {profile}, which it still serves"));
+            is_said = true;
+        }
+        std::thread::sleep(deadline.patience(Duration::from_secs(1), "the gateway of default to let go of it")?);
+    }
+    Ok(())
+}
+
 /// The command that starts the gateway. `--replace` is necessary because a gateway that was started by hand, without
-/// our lock, holds Hermes Agent's own lock (F7). `default` is named as well, because without `-p` Hermes Agent 0.15 and
+/// our lock, holds Hermes Agent's own lock (F7). Where one gateway serves several profiles, it would end that gateway,
+/// and `--force` is necessary: a named profile is refused without it, and so is the second gateway of a home. `default` is named as well, because without `-p` Hermes Agent 0.15 and
 /// 0.16 follow `active_profile` (D4).
-fn gateway(profile: &Profile) -> Vec<OsString> {
-    ["hermes", "-p", profile.as_str(), "gateway", "run", "--replace"].map(OsString::from).to_vec()
+fn gateway(profile: &Profile, mode: Mode) -> Vec<OsString> {
+    let how = if mode == Mode::Others { "--force" } else { "--replace" };
+    ["hermes", "-p", profile.as_str(), "gateway", "run", how].map(OsString::from).to_vec()
 }

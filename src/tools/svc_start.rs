@@ -6,7 +6,7 @@ use crate::ground::waiting;
 use crate::tools::cli::{self, Args, Ending, Tool, flag};
 use crate::tools::several::{FORCE, WAIT, order_each, parse_start, report};
 use crate::tools::{Failures, Opened};
-use crate::volume::settings;
+use crate::volume::mode::Mode;
 use crate::work::action::Action;
 use crate::work::start::{self, Lasts, Turn};
 use crate::work::status;
@@ -39,9 +39,14 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let Opened { home, log, .. } = &opened;
     let mut failures = Failures::none();
     let profiles = several.targets(args, &mut failures, log, || {
-        let served_by_default = settings::multiplex(home)?;
-        let intended = status::intended_up(home, log)?.into_iter();
-        Ok(intended.filter(|profile| profile.is_default() || !served_by_default).collect())
+        let mode = Mode::of(home)?;
+        let mut starts = Vec::new();
+        for profile in status::intended_up(home, log)? {
+            if !mode.settle(home, &profile, args.dry_run(), log)? {
+                starts.push(profile);
+            }
+        }
+        Ok(starts)
     })?;
     let turn = if several.all { Turn::InTurn } else { Turn::Now };
     let order = |profile: &Profile| start::order(&context, profile, turn, lasts);

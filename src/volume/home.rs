@@ -9,6 +9,7 @@ use crate::ground::error::{Error, Kind, Result};
 use crate::ground::message::Log;
 use crate::ground::profile::{MARKER, Profile};
 use crate::ground::roots_links;
+use crate::volume::client::Client;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
@@ -154,9 +155,16 @@ impl Home {
     pub fn no_such(&self, profile: &Profile) -> Error {
         let why = match self.link_to(profile) {
             Ok(Some((path, link))) => format!("{} is {link}", path.display()),
+            _ if self.is_deleted(profile) == Ok(true) => Why::Deleted.to_string(),
             _ => format!("no {}", self.shown(profile, MARKER)),
         };
         Error::new(Kind::Usage, format!("no such profile: {profile} ({why})"))
+    }
+
+    /// Has Hermes Agent marked this profile as deleted?
+    fn is_deleted(&self, profile: &Profile) -> Result<bool> {
+        let failed = |e| Error::system("look at", self.path.join("profiles").join(DELETED).display(), e);
+        self.act(|home| is_deleted(home, &format!("profiles/{DELETED}"), profile.as_str()).map_err(failed))
     }
 
     /// The link that has the name of the profile's directory, or of `profiles`, if it does not lead to a profile; and
@@ -287,6 +295,8 @@ pub enum Why {
     Invalid,
     /// A directory without a SOUL.md.
     NoSoul,
+    /// Hermes Agent has deleted the profile, and something has made its directory again.
+    Deleted,
     /// A link that does not lead to a profile.
     Link(Link),
 }
@@ -306,6 +316,7 @@ impl std::fmt::Display for Why {
             Why::Reserved => f.write_str("its name is reserved"),
             Why::Invalid => f.write_str("its name is invalid"),
             Why::NoSoul => write!(f, "it has no {MARKER}"),
+            Why::Deleted => write!(f, "it was deleted: remove its name from profiles/{DELETED} to have it back"),
             Why::Link(link) => write!(f, "it is {link}"),
         }
     }
@@ -332,7 +343,8 @@ impl Scan {
         }
         let profile = Profile::from_bytes(name.to_bytes());
         let why = match (look(profiles, name), profile) {
-            (Entry::Other, _) | (Entry::Bare(_), None) => return,
+            (Entry::Other, _) | (Entry::Bare(_) | Entry::Deleted, None) => return,
+            (Entry::Deleted, Some(_)) => Why::Deleted,
             (Entry::Profile, Some(profile)) if !profile.is_default() => return self.profiles.push(profile),
             (Entry::Profile, Some(_)) => Why::Reserved,
             (Entry::Profile, None) => Why::Invalid,
@@ -353,6 +365,8 @@ enum Entry {
     Profile,
     /// A directory without a SOUL.md, or a link that does not lead to a profile.
     Bare(Option<Link>),
+    /// A directory of a name that Hermes Agent has marked as deleted.
+    Deleted,
     /// Neither a directory nor a link.
     Other,
 }
@@ -365,7 +379,10 @@ fn look(profiles: &OwnedFd, name: &CStr) -> Entry {
         Err(_) => beneath::open(profiles, name, flags, Mode::empty()),
     };
     let found = match opened {
-        Ok(dir) => marker(&dir).unwrap_or(true),
+        Ok(dir) => match marker(&dir).unwrap_or(true) {
+            true if is_deleted(profiles, DELETED, name) == Ok(true) => return Entry::Deleted,
+            found => found,
+        },
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
             return link_at(profiles, name)
                 .map_or(Entry::Profile, |link| link.map_or(Entry::Other, |l| Entry::Bare(Some(l))));
@@ -402,10 +419,31 @@ pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Opti
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
         Err(errno) => return Err(errno),
     };
-    if profile.is_default() || marker(&dir)? {
+    if profile.is_default() || marker(&dir)? && !is_deleted(home, &format!("profiles/{DELETED}"), profile.as_str())? {
         return Ok(Some(dir));
     }
     Ok(None)
+}
+
+/// The directory, beside the profiles, in which newer releases of Hermes Agent mark those that they have deleted. A late
+/// write can make the directory of such a profile again, and an older release does not know the mark.
+const DELETED: &str = ".deleted";
+
+/// Is there a mark for this name in the directory `deleted` beneath `dir`, and does the installed Hermes Agent go by it?
+///
+/// # Errors
+/// The system's error if that cannot be looked at.
+fn is_deleted(dir: &OwnedFd, deleted: &str, name: impl Arg) -> rustix::io::Result<bool> {
+    let marks = match roots_links::open(dir, deleted, OFlags::PATH | OFlags::DIRECTORY) {
+        Ok(marks) => marks,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+        Err(errno) => return Err(errno),
+    };
+    match rustix::fs::statat(marks, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(Client::here().map_err(|_| Errno::IO)?.marks_the_deleted()),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Does this directory have a SOUL.md, a regular file or a link to one? The file is not opened, because root may have

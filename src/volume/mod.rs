@@ -2,6 +2,7 @@
 //! that account's rights. Only `give_back` acts as root; its documentation says why this is safe.
 
 pub mod boot_log;
+pub mod client;
 pub mod gateway_lock;
 pub mod give_back;
 pub mod home;
@@ -9,6 +10,7 @@ pub mod intent;
 pub mod last_words;
 pub mod log_files;
 pub mod log_line;
+pub mod mode;
 pub mod planned_stop;
 pub mod ports;
 pub mod root_left;

@@ -4,6 +4,7 @@
 use crate::ground::beneath::{self, Content};
 use crate::ground::error::{Error, Result};
 use crate::ground::profile::Profile;
+use crate::volume::client::Client;
 use crate::volume::gateway_lock;
 use crate::volume::home::Home;
 use rustix::io::Errno;
@@ -20,6 +21,9 @@ pub const OWNER: &str = "hermes_s6_profile";
 
 /// The largest state file that is read, in bytes.
 pub const LIMIT: usize = 1 << 20;
+
+/// A byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The deepest nesting that counts as a state file. At a depth of a thousand Hermes Agent's own reconciler fails.
 const DEPTH: usize = 512;
@@ -109,7 +113,13 @@ impl State {
     /// # Errors
     /// The system's error if the file could not be read just now. Such an error says nothing about the state.
     pub fn read(profile_dir: impl AsFd) -> rustix::io::Result<State> {
-        beneath::read(profile_dir, FILE, LIMIT).map(State::of)
+        Ok(State::of(match beneath::read(profile_dir, FILE, LIMIT)? {
+            Content::Bytes(mut bytes) if bytes.starts_with(MARK) => {
+                let client = Client::here().map_err(|_| Errno::IO)?;
+                Content::Bytes(if client.reads_byte_order_marks() { bytes.split_off(MARK.len()) } else { bytes })
+            }
+            content => content,
+        }))
     }
 
     /// As `read`, for an order of the operator. An account may hold a lease on its own state file for as long as it
@@ -218,15 +228,30 @@ impl State {
 
     /// The platforms that have an error. Hermes Agent clears the error of a platform when it connects.
     pub fn troubles(&self) -> Vec<Trouble> {
+        self.troubles_beneath("")
+    }
+
+    /// As `troubles`, of another profile that the gateway serves: its platforms are called `PROFILE:PLATFORM`.
+    pub fn troubles_of(&self, profile: &Profile) -> Vec<Trouble> {
+        self.troubles_beneath(&format!("{profile}:"))
+    }
+
+    fn troubles_beneath(&self, prefix: &str) -> Vec<Trouble> {
         let platforms: BTreeMap<String, Value> =
             self.field("platforms").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
         let short = |text: &str| text.chars().take(LONGEST_TROUBLE).collect::<String>();
         let trouble = |(name, platform): (String, Value)| {
             let text = |key: &str| platform.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
             let (error, state) = (text("error_message")?, text("state").unwrap_or("unknown"));
+            let name = name.strip_prefix(prefix)?;
             (state != "connected").then(|| Trouble { what: short(&format!("{name}:{state}")), error: short(error) })
         };
         platforms.into_iter().filter_map(trouble).take(MOST_TROUBLES).collect()
+    }
+
+    /// A field of any type.
+    pub fn value(&self, key: &str) -> Option<Value> {
+        serde_json::from_str(self.field(key)?).ok()
     }
 
     /// A field that is a whole number and not negative.

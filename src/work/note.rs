@@ -1,5 +1,6 @@
 //! Notes about a profile, beside the action or the state in its record. Each is a word or a phrase.
 
+use crate::ground::profile::Profile;
 use crate::volume::home::{Link, Why};
 use std::fmt;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ pub enum Note {
     BetweenTries,
     /// This is a dashboard container. Another container owns the gateways.
     DashboardContainer,
+    /// Hermes Agent has deleted the profile, and something has made its directory again.
+    Deleted,
     /// The gateway was told to end, and has not ended yet.
     Draining,
     /// The gateway's state does not match the intent.
@@ -38,6 +41,15 @@ pub enum Note {
     Memory,
     /// The gateway of `default` serves this profile.
     Multiplexed,
+    /// The gateway of `default` serves this profile since the Hermes Agent of this boot. At the last boot the profile had
+    /// a gateway of its own.
+    NowMultiplexed,
+    /// The profile has a gateway of its own since the Hermes Agent of this boot. At the last boot that of `default` served it.
+    NowItsOwn,
+    /// The gateway of `default` runs, and does not say that it serves this profile.
+    NotServed,
+    /// Nobody wants `default` itself up or down, and it starts because this profile is wanted, which it serves.
+    WantedBy(Profile),
     /// The profile is wanted, and the operator's list keeps a boot from starting it (`HERMES_AUTOSTART_PROFILES`).
     NoAutostart,
     /// The slot does not say whose home it is. An earlier version published it.
@@ -80,6 +92,7 @@ impl From<Why> for Note {
             Why::Reserved => Note::ReservedName,
             Why::Invalid => Note::InvalidName,
             Why::NoSoul => Note::NoSoul,
+            Why::Deleted => Note::Deleted,
             Why::Link(link) => Note::Link(link),
         }
     }
@@ -91,6 +104,7 @@ impl fmt::Display for Note {
             Note::BadConfig => "bad-config",
             Note::BetweenTries => "between-tries",
             Note::DashboardContainer => "dashboard-container",
+            Note::Deleted => "deleted",
             Note::Draining => "draining",
             Note::Drifting => "drifting",
             Note::Ended(how) => how,
@@ -105,6 +119,10 @@ impl fmt::Display for Note {
             Note::Link(Link::Empty) => "empty-link",
             Note::Memory => "waits for memory",
             Note::Multiplexed => "multiplexed",
+            Note::NowMultiplexed => "now-multiplexed",
+            Note::NowItsOwn => "now-its-own",
+            Note::NotServed => "not-served",
+            Note::WantedBy(profile) => return write!(f, "wanted-by:{profile}"),
             Note::NoAutostart => "no-autostart",
             Note::NoHome => "no-home",
             Note::NoProfile => "no-profile",

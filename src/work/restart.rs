@@ -9,6 +9,7 @@ use crate::s6::changes::Changes;
 use crate::s6::orders::{Told, give, taken};
 use crate::s6::programs;
 use crate::volume::intent::{self, Intent};
+use crate::volume::mode::Mode;
 use crate::volume::planned_stop;
 use crate::work::container;
 use crate::work::context::Context;
@@ -30,13 +31,18 @@ pub enum Begun {
 /// Record the intent, and tell the gateway to end.
 ///
 /// # Errors
-/// 100 if there is no such profile. 102 if it is not registered or not supervised. 111 if the intent cannot be
+/// 100 if there is no such profile. 102 if it is not registered or not supervised, or if the gateway of `default` serves
+/// it by its release (`Mode::Others`). 111 if the intent cannot be
 /// recorded, or s6 does not obey. 99 if the order does not show in time.
 pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Begun> {
     let slot = site.require_slot(profile)?;
     site.require_own(profile)?;
     site.home.require(profile)?;
     container::refuse_foreground(profile)?;
+    let mode = Mode::by_release(site.home, std::env::var_os("PATH").as_deref())?;
+    if mode == Mode::Others && mode.settle(site.home, profile, site.dry_run, site.log)? {
+        return Err(mode.refusal(site.home, profile));
+    }
     site.require_usable(profile, &slot)?;
     let guard = site.guard(profile)?;
     let before = site.svstat(&slot)?;

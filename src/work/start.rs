@@ -12,8 +12,8 @@ use crate::s6::template::Template;
 use crate::volume::gateway_lock;
 use crate::volume::intent::{self, Intent};
 use crate::volume::last_words;
+use crate::volume::mode::Mode;
 use crate::volume::ports;
-use crate::volume::settings;
 use crate::volume::start_now;
 use crate::volume::state::State;
 use crate::work::await_watcher;
@@ -78,10 +78,11 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn, lasts: Lasts) -> Res
     site.home.require(profile)?;
     site.require_own(profile)?;
     container::refuse_foreground(profile)?;
-    if !profile.is_default() && settings::multiplex(site.home)? {
-        // Two gateways would serve one profile (I2).
-        let text = format!("{profile} is served by the gateway of default (multiplex_profiles): start that one");
-        return Err(Error::new(Kind::WrongState, text));
+    if !profile.is_default() {
+        let mode = Mode::of(site.home)?;
+        if mode.settle(site.home, profile, site.dry_run, site.log)? {
+            return Err(mode.refusal(site.home, profile));
+        }
     }
     let slot = site.scandir.slot(profile);
     if !site.scandir.has_slot(profile)? && site.scandir.is_sealed()? {

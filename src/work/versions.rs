@@ -3,11 +3,8 @@
 use crate::ground::error::Result;
 use crate::ground::record::Record;
 use crate::s6::programs;
+use crate::volume::client::Client;
 use crate::volume::home::Home;
-use std::path::{Path, PathBuf};
-
-/// How many entries of a directory are looked at.
-const MOST: usize = 4096;
 
 /// The link of s6-overlay that leads to a directory named after its version.
 const OVERLAY: &str = "/package/admin/s6-overlay";
@@ -15,7 +12,7 @@ const OVERLAY: &str = "/package/admin/s6-overlay";
 /// The first line of a pass in the boot log.
 ///
 /// # Errors
-/// 111 if the account's rights cannot be taken.
+/// 111 if the account's rights cannot be taken, or the client could not be looked for just now.
 pub fn line(home: &Home) -> Result<Record> {
     let account = home.account();
     let unknown = |version: Option<String>| version.unwrap_or_else(|| "unknown".to_string());
@@ -23,8 +20,7 @@ pub fn line(home: &Home) -> Result<Record> {
     let s6 = s6.and_then(|path| path.iter().find_map(|name| behind(name.to_str()?, "s6-")));
     let overlay = std::fs::read_link(OVERLAY).ok();
     let overlay = overlay.and_then(|path| behind(path.file_name()?.to_str()?, "s6-overlay-"));
-    // The PATH may name directories in which the account can make links.
-    let client = account.act(|| Ok(client()))?;
+    let client = account.act(Client::here)?.version;
     Ok(Record::new()
         .text("hermes-s6", env!("CARGO_PKG_VERSION"))
         .text("client", unknown(client))
@@ -32,30 +28,6 @@ pub fn line(home: &Home) -> Result<Record> {
         .text("s6-overlay", unknown(overlay))
         .number("uid", account.uid.into())
         .number("gid", account.gid.into()))
-}
-
-/// The version of the first `hermes` on the PATH beside which Hermes Agent is installed, by the name of its metadata.
-fn client() -> Option<String> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).find_map(|dir| {
-        let program = dir.join("hermes").canonicalize().ok()?;
-        let pythons = names(&program.parent()?.parent()?.join("lib"));
-        pythons
-            .iter()
-            .filter(|dir| dir.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"python")))
-            .find_map(|python| {
-                let installed = names(&python.join("site-packages"));
-                let metadata = |path: &PathBuf| {
-                    let name = path.file_name()?.to_str()?.strip_suffix(".dist-info")?;
-                    behind(name, "hermes_agent-")
-                };
-                installed.iter().find_map(metadata)
-            })
-    })
-}
-
-fn names(dir: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(dir).into_iter().flatten().take(MOST).flatten().map(|entry| entry.path()).collect()
 }
 
 /// The version behind this prefix: it begins with a digit.
@@ -73,7 +45,6 @@ mod tests {
             ("s6-2.13.1.0", "s6-", Some("2.13.1.0")),
             ("s6-overlay-3.2.3.0", "s6-", None),
             ("s6-overlay-3.2.3.0", "s6-overlay-", Some("3.2.3.0")),
-            ("hermes_agent-0.19.0", "hermes_agent-", Some("0.19.0")),
             ("s6-svscan", "s6-", None),
         ] {
             assert_eq!(behind(name, prefix).as_deref(), version, "{name}");

@@ -20,6 +20,9 @@ mod boot_pass;
 /// The lists of profiles that a boot starts, and starts that last until the next boot.
 mod autostart;
 
+/// One gateway for several profiles, as newer releases of Hermes Agent have it.
+mod served;
+
 /// What a pass writes about profiles without room and about what is no profile.
 mod crowd;
 

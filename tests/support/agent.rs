@@ -45,6 +45,19 @@ pub fn python<'a>(tree: &Tree, arguments: impl IntoIterator<Item = &'a str>) -> 
     account.args(arguments)
 }
 
+/// Install the stand-in of this release in this tree. Its metadata says which it is.
+pub fn stand_in(tree: &Tree, version: &str) {
+    let (link, venv) = (tree.bin().join("hermes"), tree.root().join("venv"));
+    let packages = venv.join("lib/python3.14/site-packages");
+    if link.is_file() && !link.is_symlink() {
+        std::fs::create_dir_all(venv.join("bin")).expect("bin");
+        std::fs::rename(&link, venv.join("bin/hermes")).expect("the stand-in");
+        std::os::unix::fs::symlink(venv.join("bin/hermes"), link).expect("link");
+    }
+    let _ = std::fs::remove_dir_all(&packages);
+    std::fs::create_dir_all(packages.join(format!("hermes_agent-{version}.dist-info"))).expect("metadata");
+}
+
 /// Install the real `hermes` in this tree, in place of the stand-in, so that the slots run it.
 pub fn install(tree: &Tree) {
     let link = tree.bin().join("hermes");

@@ -7,7 +7,7 @@ use super::yaml::{self, Path};
 
 /// The value at each of `PATHS` in one file.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ConfigYaml([Value; 13]);
+pub struct ConfigYaml([Value; 14]);
 
 /// The settings of the API server in the files.
 #[derive(Debug, Default, PartialEq)]
@@ -21,8 +21,8 @@ pub struct ApiServer {
 }
 
 /// The paths of the modes, of the switches of the API server, of its port in `extra`, and of its other port. In each
-/// group the strongest path comes first. The last four are variables, which Hermes Agent finds only in `config.yaml`.
-const PATHS: [Path; 13] = [
+/// group the strongest path comes first. Then comes whether a profile has a gateway of its own. The last four are variables, which Hermes Agent finds only in `config.yaml`.
+const PATHS: [Path; 14] = [
     &["multiplex_profiles"],
     &["gateway", "multiplex_profiles"],
     &["api_server", "enabled"],
@@ -32,6 +32,7 @@ const PATHS: [Path; 13] = [
     &["gateway", "platforms", "api_server", "extra", "port"],
     &["platforms", "api_server", "port"],
     &["gateway", "platforms", "api_server", "port"],
+    &["gateway", "standalone"],
     &["API_SERVER_ENABLED"],
     &["API_SERVER_KEY"],
     &["API_SERVER_PORT"],
@@ -39,7 +40,7 @@ const PATHS: [Path; 13] = [
 ];
 
 /// How many of `PATHS` are no variables.
-const SETTINGS: usize = 9;
+const SETTINGS: usize = 10;
 
 impl ConfigYaml {
     /// Read the text of a file.
@@ -72,7 +73,8 @@ impl ConfigYaml {
             let unclear = std::array::from_fn(|at| if at < SETTINGS { Value::Unclear } else { self.0[at].clone() });
             return ConfigYaml(unclear);
         }
-        let [mode, mode2, switch, enabled, enabled2, extra, extra2, port, port2, v1, v2, v3, v4] = self.0.clone();
+        let [mode, mode2, switch, enabled, enabled2, extra, extra2, port, port2, standalone, v1, v2, v3, v4] =
+            self.0.clone();
         let [_, _, _, below, _, extra_below, _, port_below, ..] = other.0.clone();
         let [mode_below, mode2_below, ..] = other.0.clone();
         ConfigYaml([
@@ -85,6 +87,7 @@ impl ConfigYaml {
             extra2.or(extra_below),
             port,
             port2.or(port_below),
+            standalone,
             v1,
             v2,
             v3,
@@ -128,6 +131,45 @@ impl ConfigYaml {
     pub fn multiplex(&self) -> Result<bool, Unclear> {
         let [mode, mode2, ..] = self.0.clone();
         mode.or(mode2).is_true()
+    }
+}
+
+impl ConfigYaml {
+    /// The value of `gateway.standalone`; `None` if there is none.
+    ///
+    /// # Errors
+    /// As for `api_server`.
+    pub fn standalone(&self) -> Result<Option<bool>, Unclear> {
+        let value = &self.0[SETTINGS - 1];
+        if *value == Value::Absent { Ok(None) } else { value.is_true().map(Some) }
+    }
+
+    /// This text with `gateway.standalone: true` in it, where that can be put in as a line, and changes nothing else.
+    pub fn with_standalone(text: &str) -> Option<String> {
+        const KEY: &str = "standalone: true";
+        let before = ConfigYaml::parse(text).ok()?;
+        let has_section = yaml::read(text, [&["gateway"]]) != Ok([Value::Absent]);
+        let changed = if has_section {
+            let is_section = |line: &str| {
+                let rest = line.strip_prefix("gateway:");
+                rest.is_some_and(|rest| rest.trim().is_empty() || rest.trim_start().starts_with('#'))
+            };
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let at = lines.iter().position(|line| is_section(line))?;
+            let is_of_use = |line: &&&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+            let next = lines[at + 1..].iter().find(is_of_use).copied().unwrap_or_default();
+            let indent = &next[..next.len() - next.trim_start_matches(' ').len()];
+            let indent = if indent.is_empty() { "  " } else { indent };
+            let newline = if lines[at].ends_with('\n') { "" } else { "\n" };
+            format!("{}{newline}{indent}{KEY}\n{}", lines[..=at].concat(), lines[at + 1..].concat())
+        } else {
+            let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+            format!("{text}{newline}gateway:\n  {KEY}\n")
+        };
+        let mut after = ConfigYaml::parse(&changed).ok()?;
+        let is_set = after.standalone() == Ok(Some(true)) && before.standalone() == Ok(None);
+        after.0[SETTINGS - 1] = before.0[SETTINGS - 1].clone();
+        (is_set && after == before).then_some(changed)
     }
 }
 
@@ -207,6 +249,40 @@ mod tests {
         ] {
             let wanted = ApiServer { enabled: true, extra_port, port };
             assert_eq!(parse(&format!("{lower}\n{upper}")).api_server(), Ok(wanted), "{upper:?}");
+        }
+    }
+
+    #[test]
+    fn a_profile_is_given_its_own_gateway_where_that_is_one_more_line() {
+        for (text, changed) in [
+            ("", Some("gateway:\n  standalone: true\n")),
+            ("model: x", Some("model: x\ngateway:\n  standalone: true\n")),
+            (
+                "a: 1\ngateway:  # mine\n\n    # more\n    port: 1\n",
+                Some("a: 1\ngateway:  # mine\n    standalone: true\n\n    # more\n    port: 1\n"),
+            ),
+            ("gateway:", Some("gateway:\n  standalone: true\n")),
+            ("gateway:\nb: 1\n", Some("gateway:\n  standalone: true\nb: 1\n")),
+            ("gateway: {standalone: true}", None),
+            ("gateway:\n  standalone: false\n", None),
+            ("gateway: {port: 1}\n", None),
+            ("{gateway: }", None),
+            ("{a: 1}", None),
+            ("'gateway':\n  x: 1\n", None),
+            ("a: &a {gateway: 1}\n<<: *a\n", None),
+            ("gateway:\n- a\n", None),
+            ("a: 1\n...\n", None),
+            ("a: [\n", None),
+        ] {
+            assert_eq!(ConfigYaml::with_standalone(text).as_deref(), changed, "{text:?}");
+        }
+        for (text, said) in [
+            ("standalone: 'yes'", Ok(Some(true))),
+            ("standalone: no", Ok(Some(false))),
+            ("standalone: !x 1", Err(Unclear)),
+            ("x: 1", Ok(None)),
+        ] {
+            assert_eq!(parse(&format!("gateway: {{{text}}}")).standalone(), said, "{text:?}");
         }
     }
 

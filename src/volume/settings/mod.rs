@@ -20,7 +20,7 @@ mod yaml;
 
 pub use inherited::Inherited;
 
-use crate::ground::beneath::Content;
+use crate::ground::beneath::{self, Content};
 use crate::ground::environment::{boolean, is_truthy};
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::profile::Profile;
@@ -30,6 +30,7 @@ use config_yaml::{ApiServer, ConfigYaml};
 use dotenv::Dotenv;
 use managed::Managed;
 use python::Unclear;
+use rustix::fs::Mode;
 use std::os::fd::AsFd;
 
 /// The names of the files.
@@ -312,6 +313,56 @@ impl<H: AsFd> Files<'_, H> {
         let text = text.chars().take(LONGEST_FAULT).collect();
         self.faults.push(Fault { file, is_unclear, is_unread: false, text });
     }
+}
+
+/// Does `config.yaml` of this profile say whether it has a gateway of its own (`gateway.standalone`)? `None` if it says
+/// nothing, or if Hermes Agent cannot read it either.
+///
+/// # Errors
+/// 111 if the file could not be looked at just now, or Hermes Agent may understand something in it that is not understood
+/// here.
+pub fn standalone(home: &Home, profile: &Profile) -> Result<Option<bool>> {
+    home.act_for(profile, |dir| {
+        let mut files = Files { home: dir, profile, faults: Vec::new() };
+        let config = files.config(&Managed::default(), &["standalone"])?.unwrap_or_default();
+        match config.standalone() {
+            Ok(said) if !files.faults.iter().any(|fault| fault.is_unread) => Ok(said),
+            _ => {
+                let text = format!("{} {UNCLEAR}", home.shown(profile, CONFIG));
+                Err(Error::new(Kind::System, format!("unable to tell whether {profile} is standalone: {text}")))
+            }
+        }
+    })
+}
+
+/// Write `gateway.standalone: true` into `config.yaml` of this profile, which says nothing about it.
+///
+/// # Errors
+/// 111 if the file cannot be read or written, or the key cannot be put in as a line.
+pub fn make_standalone(home: &Home, profile: &Profile) -> Result<()> {
+    let shown = home.shown(profile, CONFIG);
+    let by_hand = |why: &str| {
+        Error::new(Kind::System, format!("unable to change {shown}: {why}: write gateway.standalone: true there"))
+    };
+    home.act_for(profile, |root| {
+        let dir = roots_links::open_dir(root, &profile.path())
+            .map_err(|e| Error::system("open", home.shown(profile, ""), e))?;
+        let version = beneath::version(&dir, CONFIG).map_err(|e| Error::system("look at", &shown, e))?;
+        let bytes = match beneath::read(&dir, CONFIG, LIMIT).map_err(|e| Error::system("read", &shown, e))? {
+            Content::Absent => Vec::new(),
+            Content::Bytes(bytes) => bytes,
+            Content::Unfit(why) => return Err(by_hand(&format!("it is {why}"))),
+        };
+        let changed = std::str::from_utf8(&bytes).ok().and_then(ConfigYaml::with_standalone);
+        let changed = changed.ok_or_else(|| by_hand("the key cannot be put in as a line"))?;
+        let still = || Ok(beneath::version(&dir, CONFIG)? == version);
+        let mode = Mode::RUSR | Mode::WUSR;
+        match beneath::replace_if(&dir, CONFIG, changed.as_bytes(), mode, still) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(by_hand("somebody else writes it")),
+            Err(error) => Err(Error::system("write", &shown, error)),
+        }
+    })
 }
 
 /// Does the gateway of `default` serve all profiles? `GATEWAY_MULTIPLEX_PROFILES` in the environment of that gateway

@@ -8,3 +8,4 @@ pub mod line;
 pub mod pass;
 mod removal;
 mod rename;
+mod served;

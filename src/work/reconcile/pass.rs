@@ -2,6 +2,7 @@
 
 use crate::ground::deadline::Deadline;
 use crate::ground::error::{Error, Kind, Result};
+use crate::ground::message::Silent;
 use crate::ground::profile::Profile;
 use crate::s6::programs;
 use crate::s6::publish::{self, Change, Ensured};
@@ -16,8 +17,8 @@ use crate::s6::tidy::{self, heal, sweep};
 use crate::volume::gateway_lock::{self, Holding};
 use crate::volume::home::Scan;
 use crate::volume::intent::{Guard, Intent, Patience};
+use crate::volume::mode::Mode;
 use crate::volume::ports::Assignment;
-use crate::volume::settings;
 use crate::volume::stale;
 use crate::volume::state::{self, Prior, State};
 use crate::work::action::Action;
@@ -30,6 +31,7 @@ use crate::work::reconcile::first_boot;
 use crate::work::reconcile::give_ports::{Given, give_ports};
 use crate::work::reconcile::line::{Line, Unlisted};
 use crate::work::reconcile::removal;
+use crate::work::reconcile::served::Served;
 use crate::work::whose::{self, Whose};
 
 /// How long s6-svscan has to take up a slot if the pass waits for the slots, a reminder included. In milliseconds; a
@@ -87,10 +89,15 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     let is_there = |profile: &Profile| listed.is_err() || known(profile);
     pass.autostart.faults(is_there).iter().for_each(|fault| context.log.warning(fault));
     let default = Profile::default_profile();
+    // Why there is no room is said by the first profile that needs some.
+    let left = |room: &mut Room| room.left(context.scandir, template.has_logger()).unwrap_or(0);
+    if let Ok(mode) = pass.mode {
+        let most = if mode == Mode::Others { left(&mut pass.room) } else { 0 };
+        pass.served = Served::look(context, mode, &pass.autostart, &profiles, most);
+    }
     let mut first = pass.one(&default);
     pass.scan_in_between();
-    // Why there is no room is said by the first profile that needs some.
-    let room = pass.room.left(context.scandir, template.has_logger()).unwrap_or(0);
+    let room = left(&mut pass.room);
     crowd.gather(&profiles, slots, room);
     pass.give_ports(&profiles, &profiles, listed);
     pass.settle_port(&default, &mut first);
@@ -118,6 +125,8 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     }
     pass.rescan(known);
     lines.extend(removal::remove(context, &gone));
+    let remembered = pass.served.remember(context);
+    pass.keep(&remembered);
     Ok(Passed { lines, unlisted, whole: pass.whole })
 }
 
@@ -140,6 +149,10 @@ pub fn single(context: &Context, template: &Template, profile: &Profile) -> Resu
             Err(error) => (Err(error), vec![profile.clone()]),
         };
         pass.give_ports(&known, std::slice::from_ref(profile), listed);
+        if let Ok(mode) = pass.mode {
+            let settled = mode.settle(context.home, profile, context.dry_run, context.log);
+            pass.keep(&settled);
+        }
         let lines = vec![pass.one(profile)];
         pass.rescan(|owner| owner == profile);
         return Ok(Passed { lines, unlisted: Unlisted::default(), whole: pass.whole });
@@ -175,8 +188,9 @@ struct Pass<'a> {
     crowd: &'a Crowd<'a>,
     template: &'a Template,
     listens: bool,
-    /// Does the gateway of `default` serve all profiles?
-    multiplexed: Result<bool>,
+    /// Which profiles the gateway of `default` serves.
+    mode: Result<Mode>,
+    served: Served,
     /// The profile whose gateway is the container's own command.
     foreground: Option<Profile>,
     autostart: Autostart,
@@ -227,7 +241,8 @@ impl<'a> Pass<'a> {
             crowd,
             template,
             listens,
-            multiplexed: settings::multiplex(context.home),
+            mode: Mode::of(context.home),
+            served: Served::default(),
             foreground: container::in_foreground()?,
             autostart: Autostart::inherited(),
             seeded: seeded.clone().unwrap_or(false),
@@ -283,7 +298,10 @@ impl<'a> Pass<'a> {
                 self.keep(&recorded);
                 line.prior = if recorded.is_ok() { Prior::Running } else { line.prior };
             }
-            (line.action, line.note) = self.act(profile, &facts, line.prior.starts(), conflict.is_ok())?;
+            let wanted_by = self.served.wants_default(profile, &facts.state, line.prior);
+            let wanted = line.prior.starts() || wanted_by.is_some();
+            (line.action, line.note) = self.act(profile, &facts, wanted, conflict.is_ok())?;
+            line.note = line.note.take().or(wanted_by);
             conflict
         });
         if let Err(error) = done {
@@ -350,7 +368,8 @@ impl<'a> Pass<'a> {
         if facts.stale && !foreground && !dry_run && !stat.is_some_and(|s| s.up) {
             self.remove_stale(profile)?;
         }
-        let multiplexed = !profile.is_default() && self.multiplexed.clone()?;
+        let multiplexed =
+            !profile.is_default() && self.mode.clone()?.settle(self.context.home, profile, dry_run, &Silent)?;
         let startable = wanted && !multiplexed && has_port && !foreground;
         let up = startable && self.autostart.allows(profile);
         // The list is about what a boot starts. A gateway that an operator has started since goes on.
@@ -378,7 +397,7 @@ impl<'a> Pass<'a> {
             let held = up && Slot::open(scandir, profile)?.held()?.is_some();
             Some(if held { Note::Held } else { Note::Drifting })
         } else {
-            (multiplexed && wanted).then_some(Note::Multiplexed)
+            self.served.note(profile, multiplexed, wanted)
         };
         let action = match change {
             Change::Published if up => Action::Started,

@@ -14,9 +14,10 @@ use crate::s6::supervise;
 use crate::s6::template::Template;
 use crate::volume::gateway_lock::{self, Holding};
 use crate::volume::home::Home;
+use crate::volume::mode::{self, Mode};
 use crate::volume::ports::Known;
 use crate::volume::root_left;
-use crate::volume::settings::{self, Complaints};
+use crate::volume::settings::Complaints;
 use crate::volume::state::{self, Prior, State, Trouble};
 use crate::work::autostart::Autostart;
 use crate::work::container;
@@ -179,7 +180,9 @@ pub struct View<'a> {
     home: &'a Home,
     scandir: &'a Scandir,
     template: Result<Template>,
-    multiplexed: Result<bool>,
+    mode: Result<Mode>,
+    /// The state of `default`, if the process that runs now wrote it, and it may serve others by `Mode::Others`.
+    host: Option<State>,
     /// `None` if no ports are to be shown.
     ports: Option<Result<Known>>,
     /// The profile whose gateway is the container's own command.
@@ -192,12 +195,14 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// Read whatever holds for all profiles.
     pub fn of(home: &'a Home, scandir: &'a Scandir) -> View<'a> {
-        let multiplexed = settings::multiplex(home);
+        let mode = Mode::of(home);
+        let host = if mode == Ok(Mode::Others) { host(home, scandir) } else { None };
         View {
             home,
             scandir,
             template: Template::load(None),
-            multiplexed,
+            mode,
+            host,
             ports: Some(Known::read(home)),
             foreground: container::in_foreground(),
             disowned: container::why_not(),
@@ -276,19 +281,28 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     }
     let mut unread = if is_other { whose::require(home, scandir, profile).err() } else { None };
     unread = unread.or(view.disowned.as_ref().err().cloned());
-    let may_be_served = intent.starts() && !profile.is_default();
-    if may_be_served && let Err(error) = &view.multiplexed {
+    // Where `default` serves others, one that nobody wants is served as well.
+    let may_be_served = exists && (intent.starts() || view.mode == Ok(Mode::Others));
+    let served = match &view.mode {
+        Ok(mode) if may_be_served => mode.serves(home, profile),
+        Err(error) if may_be_served && !profile.is_default() => Err(error.clone()),
+        _ => Ok(false),
+    };
+    if let Err(error) = &served {
         notes.push(Note::UnreadableMode);
         unread = Some(error.clone());
     }
     let started = slot.as_ref().and_then(Slot::started);
-    let multiplexed = may_be_served && view.multiplexed == Ok(true);
+    let multiplexed = served == Ok(true);
     let left_out = intent.starts() && !multiplexed && doing != Doing::Foreground && !view.autostart.allows(profile);
     if left_out {
         notes.push(Note::NoAutostart);
     }
     if multiplexed {
         notes.push(Note::Multiplexed);
+        if view.host.as_ref().is_some_and(|host| !mode::lists(host, profile)) {
+            notes.push(Note::NotServed);
+        }
     } else if intent.starts() && matches!(doing, Doing::Down | Doing::Held) {
         // One that a boot does not start is wanted once an operator has started it.
         let is_meant = left_out && doing == Doing::Down && started.is_none();
@@ -324,7 +338,11 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
         notes.push(Note::Frozen);
     }
     let said = said.unwrap_or_default();
-    let troubles = if doing == Doing::Up && said.pid.is_some() && said.pid == pid { said.troubles } else { Vec::new() };
+    let troubles = match &view.host {
+        Some(host) if multiplexed => host.troubles_of(profile),
+        _ if doing == Doing::Up && said.pid.is_some() && said.pid == pid => said.troubles,
+        _ => Vec::new(),
+    };
     notes.extend(troubles.iter().map(|trouble| Note::Platform(trouble.what.clone())));
     let is_of_interest = exists && (intent.starts() || doing == Doing::Up);
     // An error of the ports is reported below.
@@ -371,6 +389,15 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
         complaints,
         unread,
     })
+}
+
+/// The state of `default`, if the process that s6 runs now wrote it. If that cannot be told, it says nothing.
+fn host(home: &Home, scandir: &Scandir) -> Option<State> {
+    let default = Profile::default_profile();
+    let state = State::of_profile(home, &default).ok()?;
+    let stat = programs::svstat(&scandir.slot(&default)).ok()??;
+    let is_its_own = stat.up && stat.pid.is_some_and(|pid| u64::try_from(pid).ok() == state.number("pid"));
+    is_its_own.then_some(state)
 }
 
 /// Does a gateway of another container serve this profile?

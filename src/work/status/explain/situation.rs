@@ -2,6 +2,7 @@
 
 use super::{Case, Explanation};
 use crate::ground::profile::MARKER;
+use crate::volume::mode::{self, Mode};
 use crate::volume::settings::SHORTEST_KEY;
 use crate::volume::state::{self, Prior};
 use crate::work::container;
@@ -137,9 +138,22 @@ fn hidden(case: &Case, found: &mut Explanation) {
     found.next = format!("hermes-svc-status -x {}", case.status.profile);
 }
 
-fn multiplexed(_: &Case, found: &mut Explanation) {
-    found.because.push("default's gateway serves all profiles (multiplex_profiles)".to_string());
+fn multiplexed(case: &Case, found: &mut Explanation) {
+    let profile = &case.status.profile;
     found.next = "hermes-svc-status default".to_string();
+    if Mode::of(case.home) != Ok(Mode::Others) {
+        found.because.push("default's gateway serves all profiles (multiplex_profiles)".to_string());
+        return;
+    }
+    let is_served = !case.status.has_note(&Note::NotServed);
+    let serves = if is_served {
+        "default's gateway serves it"
+    } else {
+        "default's gateway is to serve it, and does not say that it does"
+    };
+    found.because.push(serves.to_string());
+    let of_its_own = format!("for one of its own: {}", mode::remedy(case.home, profile));
+    found.because.push(of_its_own);
 }
 
 fn frozen(case: &Case, found: &mut Explanation) {

@@ -1,0 +1,135 @@
+//! Which Hermes Agent is installed, and what its release means here. No other file knows releases.
+//!
+//! | since | what Hermes Agent does | what follows here |
+//! |---|---|---|
+//! | 0.15.0 | one gateway for each profile, all of them where `multiplex_profiles` is on | `Mode::Itself`, `Mode::All` |
+//! | 0.20.0 | reads its state files with or without a byte order mark | so do we |
+//! | 0.20.0 | `profiles/.deleted/NAME` says that a directory of this name is no profile | no slot |
+//! | 0.21.4 | the gateway of `default` serves every profile whose `config.yaml` has no `gateway.standalone: true`, whatever `multiplex_profiles` says | `Mode::Others` |
+//! | 0.21.4 | refuses the gateway of a named profile without `--force`, and `--replace` ends the gateway that serves a profile, whichever it is | `--force` in place of `--replace`: our own lock has decided who may run |
+//! | 0.20.0 | its own `finish` takes exit code 0 for an intended stop | nothing: a SIGTERM in the first seconds ends with 0 as well, so three within 300 seconds hold a gateway, as before |
+
+use crate::ground::error::{Error, Result};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// How many entries of a directory are looked at.
+const MOST: usize = 4096;
+
+/// Where Hermes Agent's image has it. A boot script has another PATH than the gateways.
+const IMAGE: &str = "/opt/hermes/.venv/bin";
+
+/// The installed Hermes Agent. If none is found, it counts as an old one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// Its version, as its metadata has it.
+    pub version: Option<String>,
+}
+
+impl Client {
+    /// Look for it on the PATH of this process, and then where the image has it. The PATH may name directories in which
+    /// the account can make links: call this with the account's rights.
+    ///
+    /// # Errors
+    /// 111 if a directory could not be looked at just now.
+    pub fn here() -> Result<Client> {
+        Client::on(std::env::var_os("PATH").as_deref())
+    }
+
+    /// As `here`, with this PATH: the first `hermes` beside which Hermes Agent is installed, by the name of its metadata.
+    ///
+    /// # Errors
+    /// As `here`.
+    pub fn on(path: Option<&OsStr>) -> Result<Client> {
+        let path = path.unwrap_or_default();
+        for dir in std::env::split_paths(path).chain([PathBuf::from(IMAGE)]) {
+            let program = match dir.join("hermes").canonicalize() {
+                Ok(program) => program,
+                Err(error) if is_absent(&error) => continue,
+                Err(error) => return Err(Error::system("look for", dir.join("hermes").display(), error)),
+            };
+            let Some(prefix) = program.parent().and_then(Path::parent) else { continue };
+            let mut newest: Option<String> = None;
+            for python in names(&prefix.join("lib"))?.iter().filter(|name| name.starts_with("python")) {
+                for name in names(&prefix.join("lib").join(python).join("site-packages"))? {
+                    let name = name.strip_suffix(".dist-info").and_then(|name| name.strip_prefix("hermes_agent-"));
+                    let version = name.filter(|version| version.starts_with(|c: char| c.is_ascii_digit()));
+                    newest = newest.into_iter().chain(version.map(str::to_string)).max_by_key(|v| numbers(v));
+                }
+            }
+            if newest.is_some() {
+                return Ok(Client { version: newest });
+            }
+        }
+        Ok(Client::default())
+    }
+
+    /// Does it read a state file that begins with a byte order mark?
+    pub fn reads_byte_order_marks(&self) -> bool {
+        self.is_since([0, 20, 0])
+    }
+
+    /// Does it mark the profiles that it has deleted?
+    pub fn marks_the_deleted(&self) -> bool {
+        self.is_since([0, 20, 0])
+    }
+
+    /// Does its gateway of `default` serve the other profiles as well?
+    pub fn serves_others(&self) -> bool {
+        self.is_since([0, 21, 4])
+    }
+
+    fn is_since(&self, release: [u64; 3]) -> bool {
+        self.version.as_deref().is_some_and(|version| numbers(version) >= release)
+    }
+}
+
+/// The first three numbers of a version.
+fn numbers(version: &str) -> [u64; 3] {
+    let mut parts = version.split('.').map(|part| {
+        let digits = part.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        digits.parse().unwrap_or(0)
+    });
+    std::array::from_fn(|_| parts.next().unwrap_or(0))
+}
+
+/// The names in a directory. There are none if it does not exist.
+fn names(dir: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(Error::system("read", dir.display(), error)),
+    };
+    Ok(entries.take(MOST).flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+/// Is there nothing that this account could execute or read? An exec passes over such a directory of the PATH as well.
+fn is_absent(error: &std::io::Error) -> bool {
+    let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::ACCESS, Errno::NAMETOOLONG];
+    Errno::from_io_error(error).is_some_and(|errno| gone.contains(&errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Client;
+
+    #[test]
+    fn a_release_means_what_the_table_says() {
+        for (version, marks, serves) in [
+            (None, false, false),
+            (Some("0.9.30"), false, false),
+            (Some("0.19.0"), false, false),
+            (Some("0.20.0"), true, false),
+            (Some("0.21.3"), true, false),
+            (Some("0.21.4"), true, true),
+            (Some("0.21.10rc1"), true, true),
+            (Some("0.22"), true, true),
+            (Some("1.0.dev3+gabc"), true, true),
+        ] {
+            let client = Client { version: version.map(str::to_string) };
+            let said = (client.marks_the_deleted(), client.reads_byte_order_marks(), client.serves_others());
+            assert_eq!(said, (marks, marks, serves), "{version:?}");
+        }
+    }
+}
