@@ -43,6 +43,7 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Begun> {
     if mode == Mode::Others && mode.settle(site.home, profile, site.dry_run, site.log)? {
         return Err(mode.refusal(site.home, profile));
     }
+    start::warn_of_files(site, profile);
     site.require_usable(profile, &slot)?;
     let guard = site.guard(profile)?;
     let before = site.svstat(&slot)?;
