@@ -104,8 +104,14 @@ mod install;
 /// The documents, compared with the tree.
 mod documents;
 
+/// docs/TROUBLESHOOTING.md.
+mod troubleshooting;
+
 /// The tour of README.md.
 mod tour;
+
+/// The examples of the manual pages.
+mod examples;
 
 /// hermes-svc-logs.
 mod logs;
