@@ -471,6 +471,9 @@ fn s6_is_detected_where_it_is_process_1_of_s6_overlay_and_nowhere_else() {
     // Here an s6-svscan runs, but it is not process 1.
     tree.tool(detect).run().is(1, "none\n", "");
     tree.tool(detect).arg("-q").run().is(1, "", "");
+    let first = fs::read_to_string("/proc/1/comm").expect("process 1");
+    let says = format!("hermes-detect-supervisor: info: PID 1 is {}\n", first.trim_end());
+    tree.tool(detect).arg("-v").run().is(1, "none\n", &says);
 }
 
 #[test]

@@ -175,7 +175,11 @@ const ADVICE: [&str; 14] = [
 /// Does a literal of the library say what to do about something? Usage lines and the lines of `-x`, which tests/suite/
 /// explained.rs types, are not meant.
 fn has_remedy(text: &Text) -> bool {
-    let usage = text.text.starts_with("[ -") || text.text.contains("exclude each other") || text.text.starts_with("--");
+    // A message of ours is no sentence with a full stop; the help of a tool is one.
+    let usage = text.text.ends_with('.')
+        || text.text.starts_with("[ -")
+        || text.text.contains("exclude each other")
+        || text.text.starts_with("--");
     let table = ["src/work/status/explain/", "src/tools/completions.rs", "src/tools/cli.rs"];
     text.text.trim().contains(' ')
         && ADVICE.iter().any(|word| text.text.contains(word))

@@ -61,3 +61,36 @@ fn the_examples_of_run_logger_work() {
     typed_on(&tree, &read);
     wait_for_output(&tree, "stand-in gateway of coder");
 }
+
+/// A server for one request, whose text it returns.
+fn chat() -> (String, std::thread::JoinHandle<String>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}/", listener.local_addr().expect("an address"));
+    let served = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let (mut request, mut buffer) = (String::new(), [0; 4096]);
+        while !request.trim_end().ends_with('}') {
+            let read = client.read(&mut buffer).expect("a request");
+            request += &String::from_utf8_lossy(&buffer[..read]);
+        }
+        client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").expect("an answer");
+        request
+    });
+    (address, served)
+}
+
+#[test]
+fn the_examples_of_run_hook_work() {
+    let [program, try_it] = examples("hermes-run-hook.8");
+    let mut tree = Tree::new();
+    tree.profile("coder");
+    let (address, served) = chat();
+    let tell = tree.script("tell", &program);
+    tree.env.extend([("HERMES_ON_EVENT".to_string(), tell), ("CHAT_URL".to_string(), address)]);
+    // The program says nothing of a death, so that the request is that of the second event.
+    tree.tool("hermes-run-hook").args(["coder", "died"]).run().is(0, "", "");
+    typed(&tree, &try_it);
+    let request = served.join().expect("a request");
+    assert!(request.contains(r#""event":"held","profile":"coder","reason":"only a test""#), "{request}");
+}
