@@ -162,3 +162,21 @@ fn execline(tree: &Tree, example: &str, arguments: &[&str]) -> Tool {
 fn shell(tree: &Tree, example: &str) -> Tool {
     tree.tool("sh").arg(tree.script("example", example))
 }
+
+/// What is typed in a container's host or does not end by itself has tests of its own.
+#[test]
+fn the_recipes_of_the_readme_work() {
+    let readme = include_str!("../../README.md");
+    let recipes = readme.split("\n## ").find(|section| section.starts_with("Recipes\n")).expect("the recipes");
+    let tree = serving();
+    let elsewhere = ["docker run ", "cat tell", "hermes-svc-logs -f "];
+    let mut typed = 0;
+    for block in recipes.split("```\n").skip(1).step_by(2) {
+        for step in steps(block).iter().filter(|step| !elsewhere.iter().any(|word| step.command.starts_with(word))) {
+            let ran = keyboard(&tree, step).run();
+            assert!(ran.code == 0 && ran.stderr.is_empty(), "{ran}");
+            typed += 1;
+        }
+    }
+    assert_eq!(typed, 6, "{recipes}");
+}

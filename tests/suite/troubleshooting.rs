@@ -235,7 +235,7 @@ fn what_the_rows_say_to_type_exists() {
             let usage = tree.tool(words[0]).arg("--help").run().stdout;
             let options = words[1..].iter().filter(|word| word.starts_with('-'));
             options.for_each(|option| assert!(usage.contains(&format!("  {option}")), "{text}: {usage}"));
-            let operand = words[1..].iter().any(|word| *word == "NAME");
+            let operand = words[1..].contains(&"NAME");
             assert!(!operand || usage.lines().next().is_some_and(|line| line.contains("profile")), "{text}: {usage}");
         }
     }
