@@ -113,6 +113,20 @@ fn a_start_that_an_operator_asks_for_waits_for_nobody() {
 }
 
 #[test]
+fn the_wait_for_a_turn_is_no_uptime() {
+    let tree = gated(&[]);
+    wait_in_line(&tree, "a");
+    let seconds = || tree.svstat("a", "updownfor").and_then(|s| s[0].parse::<u64>().ok()).unwrap_or(0);
+    wait_until("it to have waited", || seconds() >= 3);
+    go(&tree, "gate");
+    ready(&tree, "a");
+    let ran = tree.tool("hermes-svc-status").args(["-j", "a"]).run();
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).expect("a record");
+    let uptime = json["uptime"].as_u64().expect("an uptime");
+    assert!(uptime + 2 <= seconds(), "{ran}");
+}
+
+#[test]
 fn a_place_is_free_when_its_start_has_ended_in_whatever_way() {
     for how in ["the gateway dies", "the one that waits for it is killed", "it is stopped"] {
         let tree = gated(&[]);
