@@ -86,7 +86,8 @@ impl Tail {
     }
 }
 
-/// The last lines that the gateway itself has written since it was started.
+/// The last lines that the gateway itself has written since it was started. If there is no error among them, the last
+/// error is quoted in place of the first of them.
 fn own_lines(tail: &Tail, started: Option<u64>) -> Vec<String> {
     let lines: Vec<&str> = tail.text.lines().map(without_time).collect();
     let mark = lines.iter().rposition(|line| mark_of(line).is_some());
@@ -98,7 +99,15 @@ fn own_lines(tail: &Tail, started: Option<u64>) -> Vec<String> {
         (None, _) => 0,
     };
     let own: Vec<&str> = lines[since..].iter().copied().filter(|line| tells(line)).collect();
-    own[own.len().saturating_sub(LINES)..].iter().map(|line| shortened(line)).collect()
+    let (before, last) = own.split_at(own.len().saturating_sub(LINES));
+    // Hermes Agent warns of what follows from an error behind the error itself.
+    let error = before.iter().rfind(|line| is_error(line)).filter(|_| !last.iter().any(|line| is_error(line)));
+    error.into_iter().chain(&last[usize::from(error.is_some())..]).map(|line| shortened(line)).collect()
+}
+
+/// Is this one of Hermes Agent's own lines about an error?
+fn is_error(line: &str) -> bool {
+    line.starts_with("ERROR ") || line.starts_with("CRITICAL ")
 }
 
 /// The line without the time in front.
@@ -111,8 +120,8 @@ fn mark_of(line: &str) -> Option<u64> {
     line.strip_prefix("run: ")?.rsplit_once(" starts, ")?.1.parse().ok()
 }
 
-/// Does the line tell something about the gateway? The lines of `run`, of `finish`, of s6's programs, and the `info`
-/// lines of ours do not. Neither does the box that Hermes Agent draws, which leaves its buffer only when Hermes Agent
+/// Does the line tell something about the gateway? The lines of `run`, of `finish`, of the operator's program, of s6's
+/// programs, and the `info` lines of ours do not. Neither does the box that Hermes Agent draws, which leaves its buffer only when Hermes Agent
 /// ends, behind the error with which it ended.
 fn tells(line: &str) -> bool {
     let line = line.trim_start();
@@ -120,7 +129,7 @@ fn tells(line: &str) -> bool {
     let of_s6 = prog.starts_with("s6-") && !prog.contains(' ');
     let info = prog.starts_with("hermes-") && line[prog.len()..].starts_with(": info: ");
     let in_box = line.starts_with(|c| ('\u{2500}'..='\u{257f}').contains(&c));
-    !(line.is_empty() || in_box || of_s6 || info || matches!(prog, "run" | "finish"))
+    !(line.is_empty() || in_box || of_s6 || info || matches!(prog, "run" | "finish" | "hermes-run-hook"))
 }
 
 /// The line, cut behind a word if it is long.
@@ -146,6 +155,8 @@ mod tests {
         let after = [
             "s6-permafailon: info: PERMANENT FAILURE triggered after 5 events",
             "finish: coder exited with 1 after 0 s, 5 of 5 in 60 s",
+            "hermes-run-hook: info: sent",
+            "hermes-run-hook: fatal: coder died: /x/tell failed: exit status: 1",
             "finish: the gateway is held down after dying 5 times in 60 seconds: see its log above, then start it again",
         ];
         let all = |before: &[&str]| words(&[before, &after].concat(), Some(50));
@@ -174,6 +185,15 @@ mod tests {
         assert_eq!(words(&["some"], Some(101)), Vec::<String>::new());
         // A template that does not write the time of the start.
         assert_eq!(words(&["some"], None), ["some"]);
+    }
+
+    #[test]
+    fn an_error_is_quoted_in_place_of_the_first_of_three_warnings() {
+        let error = "ERROR gateway: no key";
+        let lines = |end: &[&'static str]| words(&[&["ERROR old", "WARNING a", error][..], end].concat(), None);
+        assert_eq!(lines(&["WARNING b"]), ["WARNING a", error, "WARNING b"]);
+        assert_eq!(lines(&["WARNING b", "WARNING c", "WARNING d", "WARNING e"]), [error, "WARNING d", "WARNING e"]);
+        assert_eq!(lines(&["b", "c", "CRITICAL d"]), ["b", "c", "CRITICAL d"]);
     }
 
     #[test]
