@@ -86,6 +86,25 @@ fn gateways_start_one_after_another_in_the_order_of_the_line() {
     wait_until("nobody to wait", || tree.pollers().is_empty());
 }
 
+/// Row H4 of docs/failures.md.
+#[test]
+fn without_a_limit_as_many_start_at_a_time_as_there_are_processors() {
+    let mut tree = Tree::new();
+    tree.env.push(("HERMES_START_TIMEOUT".to_string(), "600".to_string()));
+    tree.svscan();
+    let status = fs::read_to_string("/proc/self/status").expect("status");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("processors");
+    let one = allowed.trim().split([',', '-']).next().expect("a processor");
+    let ran = tree.tool("taskset").args(["-pc", one, &tree.svscan_pid().to_string()]).run();
+    assert_eq!(ran.code, 0, "{ran}");
+    tree.profile("gate").intent("running").stand_in(GATE);
+    tree.tool("hermes-reconcile-one").arg("gate").run();
+    wait_until("the gate to start", || tree.profile("gate").starts() == 1 && tree.pollers().len() == 1);
+    wait_in_line(&tree, "a");
+    go(&tree, "gate");
+    ["gate", "a"].iter().for_each(|name| ready(&tree, name));
+}
+
 #[test]
 fn a_start_that_an_operator_asks_for_waits_for_nobody() {
     let tree = gated(&[]);
@@ -158,6 +177,23 @@ fn one_that_waits_can_be_stopped_and_killed_and_the_line_goes_on() {
 }
 
 #[test]
+fn a_wait_for_the_turn_does_not_count_as_uptime() {
+    let tree = gated(&[]);
+    wait_in_line(&tree, "a");
+    let number = |key: &str| {
+        let ran = tree.tool("hermes-svc-status").args(["-j", "a"]).run();
+        serde_json::from_str::<serde_json::Value>(&ran.stdout).expect("a record")[key].as_u64()
+    };
+    assert_eq!(number("uptime"), None);
+    wait_until("four seconds in line", || number("since").is_some_and(|since| since >= 4));
+    go(&tree, "gate");
+    ready(&tree, "a");
+    let (uptime, since) = (number("uptime").expect("up"), number("since").expect("up"));
+    let of_s6: u64 = tree.svstat("a", "updownfor").expect("a supervisor")[0].parse().expect("seconds");
+    assert!(uptime + 2 <= of_s6 && since + 2 <= of_s6, "{uptime}, {since}, {of_s6}");
+}
+
+#[test]
 fn one_whose_supervisor_was_killed_leaves_the_line_to_the_next() {
     let tree = gated(&[]);
     wait_in_line(&tree, "a");
@@ -176,7 +212,6 @@ fn a_value_that_cannot_be_understood_is_a_warning_and_the_gateway_starts() {
     for name in ["LIMIT", "TIMEOUT", "MEMORY"] {
         tree.env.push((format!("HERMES_START_{name}"), "two".to_string()));
     }
-    tree.env.push(("HERMES_START_ORDER".to_string(), "Default".to_string()));
     tree.svscan();
     tree.profile("a").intent("running");
     tree.tool("hermes-reconcile-one").arg("a").run();
@@ -187,7 +222,6 @@ fn a_value_that_cannot_be_understood_is_a_warning_and_the_gateway_starts() {
     for name in ["LIMIT", "TIMEOUT", "MEMORY"] {
         assert_eq!(log.matches(&format!("warning: invalid HERMES_START_{name} \"two\": ")).count(), 1, "{log}");
     }
-    assert_eq!(log.matches("warning: HERMES_START_ORDER: \"Default\" is no profile name").count(), 1, "{log}");
 }
 
 #[test]

@@ -60,13 +60,8 @@ impl Rules {
         let seconds = number("HERMES_START_TIMEOUT", "a number of seconds", 1, 86_400).unwrap_or(30);
         let mib = number("HERMES_START_MEMORY", "a number of MiB", 0, 1 << 30).unwrap_or(128);
         let words = environment.get("HERMES_START_ORDER").unwrap_or_default().to_string_lossy();
-        let mut order = Vec::new();
-        for word in profile::words(&words) {
-            match Profile::from_bytes(word.as_bytes()) {
-                Some(profile) => order.push(profile),
-                None => log.warning(&profile::no_name("HERMES_START_ORDER", word)),
-            }
-        }
+        // The boot pass warns of the other words (`work/autostart`).
+        let order = profile::words(&words).filter_map(|word| Profile::from_bytes(word.as_bytes())).collect();
         Rules {
             places: limit.map_or(Some(processors), |limit| usize::try_from(limit).ok().filter(|limit| *limit != 0)),
             time: Duration::from_secs(seconds),
@@ -214,7 +209,6 @@ mod tests {
             ("HERMES_START_LIMIT", "-1"),
             ("HERMES_START_TIMEOUT", "0"),
             ("HERMES_START_MEMORY", "1G"),
-            ("HERMES_START_ORDER", "../x"),
         ] {
             let kept = Kept(RefCell::default());
             assert_eq!(rules(&[(name, value)], &kept), plain, "{name}={value}");
