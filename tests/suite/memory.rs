@@ -179,16 +179,15 @@ fn in_a_group(command: &str) -> Ran {
 fn a_kill_for_memory_is_told_from_others_by_the_count_of_the_containers_control_group() {
     let ran = in_a_group(
         r#"pid() { s6-svstat -o pid /run/service/gateway-coder; }
-        until_it status -q
-        until_it test -s /run/service/gateway-coder/data/memory
+        started() { [ "$(grep -c 'info: coder in ' /mnt/tree/home/logs/gateways/coder/current)" = "$1" ]; }
+        until_it started 1
         kill -KILL "$(pid)"
         until_it log 'finish: coder died of SIGKILL after .* 1 of 5 in 60 s$'
-        until_it status -q
-        until_it test -s /run/service/gateway-coder/data/memory
+        until_it started 2
         echo 'oom_kill 4' >/sys/fs/cgroup/memory.events
         kill -KILL "$(pid)"
         until_it log 'finish: coder died of SIGKILL for memory after .* s, 1 of 10 in 60 s$'
-        until_it status -q
+        until_it started 3
         status -j | sed 's/.*\("last_death":"[^"]*"\).*/\1/'
         cat /run/service/gateway-coder/data/memory"#,
     );
