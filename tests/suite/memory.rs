@@ -44,12 +44,15 @@ fn says(tree: &Tree, line: &str) {
 #[test]
 fn a_gateway_that_the_kernel_kills_at_its_limit_is_no_crash_and_is_held_later() {
     let tree = limited(HOG);
-    let (how, word, count) = match keeper(&tree).as_str() {
-        "group" => ("died of SIGKILL for memory", "out-of-memory", 10),
-        _ => ("exited with 1", "exit-1", 5),
+    let (how, word, count, within) = match keeper(&tree).as_str() {
+        "group" => ("died of SIGKILL for memory", "out-of-memory", 10, 120),
+        _ => ("exited with 1", "exit-1", 5, 60),
     };
+    for start in 1..=count {
+        wait_until("the next start", || tree.profile("coder").starts() >= start);
+    }
     wait_until("it to be held", || tree.slot("coder").join("data/held").exists());
-    says(&tree, &format!("finish: coder {how} after * s with a limit of 64 MiB, {count} of {count} in 60 s"));
+    says(&tree, &format!("finish: coder {how} after * s with a limit of 64 MiB, {count} of {count} in {within} s"));
     assert_eq!(tree.profile("coder").starts(), count);
     wait_until("it to be down", || tree.svstat("coder", "up,wantedup").is_some_and(|s| s == ["false", "false"]));
     let status = |options: &[&str]| tree.tool("hermes-svc-status").args(options).arg("coder").run();
@@ -75,7 +78,7 @@ fn a_gateway_that_the_kernel_kills_at_its_limit_is_no_crash_and_is_held_later() 
 fn a_gateway_that_the_kernel_has_killed_once_goes_on_and_says_why_it_died() {
     let tree = limited(&format!("[ \"$(wc -l <\"$dir/stand-in.starts\")\" -gt 1 ] || {HOG}"));
     let (how, word) = match keeper(&tree).as_str() {
-        "group" => ("died of SIGKILL for memory after * s with a limit of 64 MiB, 1 of 10 in 60 s", "out-of-memory"),
+        "group" => ("died of SIGKILL for memory after * s with a limit of 64 MiB, 1 of 10 in 120 s", "out-of-memory"),
         _ => ("exited with 1 after * s with a limit of 64 MiB, 1 of 5 in 60 s", "exit 1"),
     };
     wait_until("it to be ready", || tree.svstat("coder", "ready").is_some_and(|s| s == ["true"]));
@@ -186,7 +189,7 @@ fn a_kill_for_memory_is_told_from_others_by_the_count_of_the_containers_control_
         until_it started 2
         echo 'oom_kill 4' >/sys/fs/cgroup/memory.events
         kill -KILL "$(pid)"
-        until_it log 'finish: coder died of SIGKILL for memory after .* s, 1 of 10 in 60 s$'
+        until_it log 'finish: coder died of SIGKILL for memory after .* s, 1 of 10 in 120 s$'
         until_it started 3
         status -j | sed 's/.*\("last_death":"[^"]*"\).*/\1/'
         cat /run/service/gateway-coder/data/memory"#,

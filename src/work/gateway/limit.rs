@@ -40,7 +40,8 @@ pub fn apply(environment: &Environment, profile: &Profile, in_slot: bool, log: &
     if limit != "-" {
         log.info(&format!("the memory of {profile} is limited to {limit} MiB by {keeper}"));
     }
-    if in_slot {
+    // The slot of another template may have no `data`.
+    if in_slot && std::path::Path::new("data").is_dir() {
         let (count, file) = Kills::now(group).map_or(("-".to_string(), "-".to_string()), |kills| {
             (kills.count.to_string(), kills.file.display().to_string())
         });
