@@ -267,6 +267,27 @@ fn a_restart_of_all_takes_one_after_another_and_the_others_go_on() {
     assert_eq!(names.map(|name| tree.profile(name).starts()), [2, 2, 2]);
 }
 
+#[test]
+fn a_restart_of_all_leaves_half_of_the_gateways_up_where_there_are_places_for_all() {
+    let mut tree = Tree::new();
+    tree.env.push(("HERMES_START_LIMIT".to_string(), "8".to_string()));
+    tree.svscan();
+    let names = ["a", "b"];
+    for name in names {
+        drop(tree.profile(name).intent("running"));
+    }
+    tree.tool("hermes-reconcile-all").run();
+    names.iter().for_each(|name| ready(&tree, name));
+    let before = tree.gateway("b");
+    drop(tree.profile("a").stand_in(GATE));
+    let restart = tree.tool("hermes-svc-restart").arg("-a").start();
+    wait_until("a to be restarted", || tree.profile("a").starts() == 2);
+    assert!(restart.is_running() && is_ready(&tree, "b") && tree.gateway("b") == before);
+    go(&tree, "a");
+    restart.wait().is(0, "profile=a action=restarted\nprofile=b action=restarted\n", "");
+    names.iter().for_each(|name| ready(&tree, name));
+}
+
 /// Row H4 of docs/failures.md.
 #[test]
 fn the_kernel_takes_a_gateway_before_what_supervises_it() {
