@@ -119,8 +119,19 @@ fn a_start_that_an_operator_asks_for_waits_for_nobody() {
     tree.tool_as_account("hermes-svc-start").args(["-W", "down"]).run().is(0, "profile=down action=started\n", "");
     tree.tool("hermes-svc-start").args(["-W", "new"]).run().is(0, "profile=new action=started\n", "");
     tree.tool("hermes-svc-restart").args(["-W", "down"]).run().is(0, "profile=down action=restarted\n", "");
+    // To register with -u is to ask for a start.
+    tree.tool("hermes-svc-stop").args(["-w", "down"]).run().is(0, "profile=down action=stopped\n", "");
+    for name in ["registered", "down"] {
+        tree.profile(name);
+        tree.tool("hermes-svc-register").args(["-u", name]).run().is(
+            0,
+            &format!("profile={name} action=* port=*\n"),
+            "",
+        );
+        ready(&tree, name);
+    }
     assert_eq!(note(&tree, "a"), "waits for its turn (0 before it)");
-    for name in ["b", "down", "new"] {
+    for name in ["b", "down", "new", "registered"] {
         assert!(!tree.profile_dir(name).join(".hermes-s6.start-now").exists());
     }
     // A start of all goes in turn.
@@ -129,6 +140,20 @@ fn a_start_that_an_operator_asks_for_waits_for_nobody() {
     wait_until("c to stand in line", || note(&tree, "c") == "waits for its turn (1 before it)");
     go(&tree, "gate");
     ["gate", "a", "c"].iter().for_each(|name| ready(&tree, name));
+}
+
+#[test]
+fn the_wait_for_a_turn_is_no_uptime() {
+    let tree = gated(&[]);
+    wait_in_line(&tree, "a");
+    let seconds = || tree.svstat("a", "updownfor").and_then(|s| s[0].parse::<u64>().ok()).unwrap_or(0);
+    wait_until("it to have waited", || seconds() >= 3);
+    go(&tree, "gate");
+    ready(&tree, "a");
+    let ran = tree.tool("hermes-svc-status").args(["-j", "a"]).run();
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).expect("a record");
+    let uptime = json["uptime"].as_u64().expect("an uptime");
+    assert!(uptime + 2 <= seconds(), "{ran}");
 }
 
 #[test]

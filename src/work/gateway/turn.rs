@@ -60,7 +60,7 @@ impl Rules {
         let seconds = number("HERMES_START_TIMEOUT", "a number of seconds", 1, 86_400).unwrap_or(30);
         let mib = number("HERMES_START_MEMORY", "a number of MiB", 0, 1 << 30).unwrap_or(128);
         let words = environment.get("HERMES_START_ORDER").unwrap_or_default().to_string_lossy();
-        // The boot pass warns of the other words (`work/autostart`).
+        // The boot pass warns of the other words (`volume/autostart`).
         let order = profile::words(&words).filter_map(|word| Profile::from_bytes(word.as_bytes())).collect();
         Rules {
             places: limit.map_or(Some(processors), |limit| usize::try_from(limit).ok().filter(|limit| *limit != 0)),
