@@ -77,6 +77,9 @@ mod gateway;
 /// Gateways that start in turn.
 mod turns;
 
+/// Limits of memory, kills by the kernel, and the order in which it kills.
+mod memory;
+
 /// Ports, and the file that they are recorded in.
 mod ports;
 
