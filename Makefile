@@ -96,7 +96,7 @@ html:
 
 # All tests that need no container engine, with this machine's s6.
 test: lint
-	scripts/install-deps build s6 hermes shells
+	scripts/install-deps build s6 hermes shells examples
 	scripts/hermes-venv >/dev/null
 	$(CARGO) test --locked --doc --quiet
 	$(CARGO) $(SUITE) --no-fail-fast
@@ -109,7 +109,7 @@ lint:
 
 # The same suite with each s6 that the project supports. The suite is built first, with this machine's own programs.
 test-matrix:
-	scripts/install-deps build s6 hermes shells matrix
+	scripts/install-deps build s6 hermes shells examples matrix
 	scripts/hermes-venv >/dev/null
 	$(CARGO) $(SUITE) --no-run
 	scripts/test-matrix $(CARGO) $(SUITE) --no-fail-fast
@@ -192,6 +192,7 @@ help:
 	@echo 'make deb          a Debian package; make test-deb tries it in a clean Debian'
 	@echo 'make reproducible build the layer in two places, and compare the bits'
 	@echo 'make bench        speed and size, side by side with their peers'
+	@echo 'make bench-boot   how long real gateways take until they serve, in containers; N= chooses how many'
 	@echo 'make clean        remove what was built, and .cache'
 	@echo
 	@echo 'Tools: $(TOOLS)'

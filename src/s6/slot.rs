@@ -4,7 +4,7 @@ use crate::ground::beneath::{self, Content, random_suffix};
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::profile::Profile;
 use crate::s6::scandir::Scandir;
-use crate::s6::staging::{Mark, NoUmask, open_dir, rename, touch, write_env};
+use crate::s6::staging::{Mark, NoUmask, open_dir, rename, restore, touch, write_env};
 use crate::s6::template::{HOME, Template};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -73,6 +73,9 @@ impl Slot {
     /// 111 if a system call fails; some links are then new and some old, and the next update continues.
     pub fn update(&self, template: &Template, dry_run: bool) -> Result<bool> {
         let _umask = NoUmask::set();
+        if !dry_run {
+            restore(&self.dir, "env").map_err(|e| Error::system("restore", self.path("env"), e))?;
+        }
         let stale = self.is_stale(template)?;
         let fits = |path: &str| !stale || path != "log" && !path.starts_with("log/");
         let mut changed = false;
@@ -203,6 +206,19 @@ impl Slot {
     pub fn started(&self) -> Option<u64> {
         let Ok(Content::Bytes(bytes)) = beneath::read(&self.dir, "data/started", 64) else { return None };
         std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
+    }
+
+    /// Which of the recorded deaths were the kernel's kills for memory, by their labels, as the template's `finish` has
+    /// written them.
+    ///
+    /// # Errors
+    /// 111 if the file cannot be looked at.
+    pub fn kills(&self) -> Result<String> {
+        match beneath::read(&self.dir, "data/kills", 4096) {
+            Ok(Content::Bytes(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Ok(_) => Ok(String::new()),
+            Err(errno) => Err(Error::system("read", self.path("data/kills"), errno)),
+        }
     }
 
     fn path(&self, name: &str) -> String {

@@ -51,8 +51,8 @@ impl Client {
             };
             let Some(prefix) = program.parent().and_then(Path::parent) else { continue };
             let mut newest: Option<String> = None;
-            for python in names(&prefix.join("lib"))?.iter().filter(|name| name.starts_with("python")) {
-                for name in names(&prefix.join("lib").join(python).join("site-packages"))? {
+            for python in entries(&prefix.join("lib"))?.iter().filter(|name| name.starts_with("python")) {
+                for name in entries(&prefix.join("lib").join(python).join("site-packages"))? {
                     let name = name.strip_suffix(".dist-info").and_then(|name| name.strip_prefix("hermes_agent-"));
                     let version = name.filter(|version| version.starts_with(|c: char| c.is_ascii_digit()));
                     newest = newest.into_iter().chain(version.map(str::to_string)).max_by_key(|v| numbers(v));
@@ -95,7 +95,7 @@ fn numbers(version: &str) -> [u64; 3] {
 }
 
 /// The names in a directory. There are none if it does not exist.
-fn names(dir: &Path) -> Result<Vec<String>> {
+fn entries(dir: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if is_absent(&error) => return Ok(Vec::new()),
@@ -108,6 +108,29 @@ fn names(dir: &Path) -> Result<Vec<String>> {
 fn is_absent(error: &std::io::Error) -> bool {
     let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::ACCESS, Errno::NAMETOOLONG];
     Errno::from_io_error(error).is_some_and(|errno| gone.contains(&errno))
+}
+
+/// The directories of Python packages beside each `hermes` on this PATH, in the order of the PATH.
+pub fn packages(path: &OsStr) -> Vec<PathBuf> {
+    let installed = std::env::split_paths(path).filter_map(|dir| dir.join("hermes").canonicalize().ok());
+    let environments = installed.filter_map(|program| Some(program.parent()?.parent()?.join("lib")));
+    let pythons = environments.flat_map(|lib| names(&lib));
+    let is_python = |dir: &PathBuf| dir.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"python"));
+    pythons.filter(is_python).map(|python| python.join("site-packages")).collect()
+}
+
+/// The directory that has the code of the first `hermes` on this PATH: the one of its packages, or the source tree in
+/// which its virtual environment lies.
+pub fn code(path: &OsStr) -> Option<PathBuf> {
+    packages(path).into_iter().find_map(|packages| {
+        let source = packages.ancestors().nth(4).map(Path::to_path_buf);
+        [Some(packages), source].into_iter().flatten().find(|dir| dir.join("hermes_cli").is_dir())
+    })
+}
+
+/// The paths of the entries of a directory, as far as they can be read.
+pub fn names(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().take(MOST).flatten().map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 use crate::ground::error::Result;
 use crate::ground::record::Record;
 use crate::s6::programs;
-use crate::volume::client::Client;
+use crate::volume::client;
 use crate::volume::home::Home;
+use crate::volume::settings::Inherited;
+use std::ffi::OsStr;
+use std::path::PathBuf;
 
 /// The link of s6-overlay that leads to a directory named after its version.
 const OVERLAY: &str = "/package/admin/s6-overlay";
@@ -12,7 +15,7 @@ const OVERLAY: &str = "/package/admin/s6-overlay";
 /// The first line of a pass in the boot log.
 ///
 /// # Errors
-/// 111 if the account's rights cannot be taken, or the client could not be looked for just now.
+/// 111 if the account's rights cannot be taken.
 pub fn line(home: &Home) -> Result<Record> {
     let account = home.account();
     let unknown = |version: Option<String>| version.unwrap_or_else(|| "unknown".to_string());
@@ -20,7 +23,12 @@ pub fn line(home: &Home) -> Result<Record> {
     let s6 = s6.and_then(|path| path.iter().find_map(|name| behind(name.to_str()?, "s6-")));
     let overlay = std::fs::read_link(OVERLAY).ok();
     let overlay = overlay.and_then(|path| behind(path.file_name()?.to_str()?, "s6-overlay-"));
-    let client = account.act(Client::here)?.version;
+    // The gateways get the container's PATH. The scripts of a boot have a PATH of their own.
+    let path = Inherited::here()
+        .map(|inherited| inherited.path())
+        .or_else(|_| Ok(std::env::var_os("PATH").unwrap_or_default()))?;
+    // The PATH may name directories in which the account can make links.
+    let client = account.act(|| Ok(version_of_client(&path)))?;
     Ok(Record::new()
         .text("hermes-s6", env!("CARGO_PKG_VERSION"))
         .text("client", unknown(client))
@@ -28,6 +36,12 @@ pub fn line(home: &Home) -> Result<Record> {
         .text("s6-overlay", unknown(overlay))
         .number("uid", account.uid.into())
         .number("gid", account.gid.into()))
+}
+
+/// The version of the first `hermes` on this PATH beside which Hermes Agent is installed, by the name of its metadata.
+fn version_of_client(path: &OsStr) -> Option<String> {
+    let metadata = |path: PathBuf| behind(path.file_name()?.to_str()?.strip_suffix(".dist-info")?, "hermes_agent-");
+    client::packages(path).iter().find_map(|packages| client::names(packages).into_iter().find_map(metadata))
 }
 
 /// The version behind this prefix: it begins with a digit.
@@ -45,6 +59,7 @@ mod tests {
             ("s6-2.13.1.0", "s6-", Some("2.13.1.0")),
             ("s6-overlay-3.2.3.0", "s6-", None),
             ("s6-overlay-3.2.3.0", "s6-overlay-", Some("3.2.3.0")),
+            ("hermes_agent-0.19.0", "hermes_agent-", Some("0.19.0")),
             ("s6-svscan", "s6-", None),
         ] {
             assert_eq!(behind(name, prefix).as_deref(), version, "{name}");

@@ -86,6 +86,25 @@ fn gateways_start_one_after_another_in_the_order_of_the_line() {
     wait_until("nobody to wait", || tree.pollers().is_empty());
 }
 
+/// Row H4 of docs/failures.md.
+#[test]
+fn without_a_limit_as_many_start_at_a_time_as_there_are_processors() {
+    let mut tree = Tree::new();
+    tree.env.push(("HERMES_START_TIMEOUT".to_string(), "600".to_string()));
+    tree.svscan();
+    let status = fs::read_to_string("/proc/self/status").expect("status");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("processors");
+    let one = allowed.trim().split([',', '-']).next().expect("a processor");
+    let ran = tree.tool("taskset").args(["-pc", one, &tree.svscan_pid().to_string()]).run();
+    assert_eq!(ran.code, 0, "{ran}");
+    tree.profile("gate").intent("running").stand_in(GATE);
+    tree.tool("hermes-reconcile-one").arg("gate").run();
+    wait_until("the gate to start", || tree.profile("gate").starts() == 1 && tree.pollers().len() == 1);
+    wait_in_line(&tree, "a");
+    go(&tree, "gate");
+    ["gate", "a"].iter().for_each(|name| ready(&tree, name));
+}
+
 #[test]
 fn a_start_that_an_operator_asks_for_waits_for_nobody() {
     let tree = gated(&[]);
@@ -100,8 +119,19 @@ fn a_start_that_an_operator_asks_for_waits_for_nobody() {
     tree.tool_as_account("hermes-svc-start").args(["-W", "down"]).run().is(0, "profile=down action=started\n", "");
     tree.tool("hermes-svc-start").args(["-W", "new"]).run().is(0, "profile=new action=started\n", "");
     tree.tool("hermes-svc-restart").args(["-W", "down"]).run().is(0, "profile=down action=restarted\n", "");
+    // To register with -u is to ask for a start.
+    tree.tool("hermes-svc-stop").args(["-w", "down"]).run().is(0, "profile=down action=stopped\n", "");
+    for name in ["registered", "down"] {
+        tree.profile(name);
+        tree.tool("hermes-svc-register").args(["-u", name]).run().is(
+            0,
+            &format!("profile={name} action=* port=*\n"),
+            "",
+        );
+        ready(&tree, name);
+    }
     assert_eq!(note(&tree, "a"), "waits for its turn (0 before it)");
-    for name in ["b", "down", "new"] {
+    for name in ["b", "down", "new", "registered"] {
         assert!(!tree.profile_dir(name).join(".hermes-s6.start-now").exists());
     }
     // A start of all goes in turn.
@@ -110,6 +140,20 @@ fn a_start_that_an_operator_asks_for_waits_for_nobody() {
     wait_until("c to stand in line", || note(&tree, "c") == "waits for its turn (1 before it)");
     go(&tree, "gate");
     ["gate", "a", "c"].iter().for_each(|name| ready(&tree, name));
+}
+
+#[test]
+fn the_wait_for_a_turn_is_no_uptime() {
+    let tree = gated(&[]);
+    wait_in_line(&tree, "a");
+    let seconds = || tree.svstat("a", "updownfor").and_then(|s| s[0].parse::<u64>().ok()).unwrap_or(0);
+    wait_until("it to have waited", || seconds() >= 3);
+    go(&tree, "gate");
+    ready(&tree, "a");
+    let ran = tree.tool("hermes-svc-status").args(["-j", "a"]).run();
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).expect("a record");
+    let uptime = json["uptime"].as_u64().expect("an uptime");
+    assert!(uptime + 2 <= seconds(), "{ran}");
 }
 
 #[test]
@@ -193,7 +237,6 @@ fn a_value_that_cannot_be_understood_is_a_warning_and_the_gateway_starts() {
     for name in ["LIMIT", "TIMEOUT", "MEMORY"] {
         tree.env.push((format!("HERMES_START_{name}"), "two".to_string()));
     }
-    tree.env.push(("HERMES_START_ORDER".to_string(), "Default".to_string()));
     tree.svscan();
     tree.profile("a").intent("running");
     tree.tool("hermes-reconcile-one").arg("a").run();
@@ -204,7 +247,6 @@ fn a_value_that_cannot_be_understood_is_a_warning_and_the_gateway_starts() {
     for name in ["LIMIT", "TIMEOUT", "MEMORY"] {
         assert_eq!(log.matches(&format!("warning: invalid HERMES_START_{name} \"two\": ")).count(), 1, "{log}");
     }
-    assert_eq!(log.matches("warning: HERMES_START_ORDER: \"Default\" is no profile name").count(), 1, "{log}");
 }
 
 #[test]
@@ -248,6 +290,27 @@ fn a_restart_of_all_takes_one_after_another_and_the_others_go_on() {
     restart.wait().is(0, "profile=a action=restarted\nprofile=b action=restarted\nprofile=c action=restarted\n", "");
     names.iter().for_each(|name| ready(&tree, name));
     assert_eq!(names.map(|name| tree.profile(name).starts()), [2, 2, 2]);
+}
+
+#[test]
+fn a_restart_of_all_leaves_half_of_the_gateways_up_where_there_are_places_for_all() {
+    let mut tree = Tree::new();
+    tree.env.push(("HERMES_START_LIMIT".to_string(), "8".to_string()));
+    tree.svscan();
+    let names = ["a", "b"];
+    for name in names {
+        drop(tree.profile(name).intent("running"));
+    }
+    tree.tool("hermes-reconcile-all").run();
+    names.iter().for_each(|name| ready(&tree, name));
+    let before = tree.gateway("b");
+    drop(tree.profile("a").stand_in(GATE));
+    let restart = tree.tool("hermes-svc-restart").arg("-a").start();
+    wait_until("a to be restarted", || tree.profile("a").starts() == 2);
+    assert!(restart.is_running() && is_ready(&tree, "b") && tree.gateway("b") == before);
+    go(&tree, "a");
+    restart.wait().is(0, "profile=a action=restarted\nprofile=b action=restarted\n", "");
+    names.iter().for_each(|name| ready(&tree, name));
 }
 
 /// Row H4 of docs/failures.md.

@@ -5,6 +5,7 @@ pub mod agent;
 mod glob;
 mod mount;
 mod port;
+pub mod printed;
 mod process;
 mod profile;
 mod program;
@@ -19,7 +20,7 @@ mod wait;
 
 pub use glob::glob;
 pub use port::{free_port, preferred_port};
-pub use process::{Process, kill, processes, processes_of, start_time};
+pub use process::{Process, instances, kill, processes, processes_of, start_time};
 pub use profile::Profile;
 pub use program::executable;
 pub use snapshot::snapshot;

@@ -4,9 +4,9 @@
 use crate::ground::beneath;
 use crate::ground::error::{Error, Result};
 use crate::ground::profile::Profile;
+use crate::volume::autostart::Autostart;
 use crate::volume::mode::{self, Mode};
 use crate::volume::state::{Prior, State};
-use crate::work::autostart::Autostart;
 use crate::work::context::Context;
 use crate::work::note::Note;
 use rustix::fs::AtFlags;

@@ -12,6 +12,7 @@ use crate::s6::scandir::Scandir;
 use crate::s6::slot::Slot;
 use crate::s6::supervise;
 use crate::s6::template::Template;
+use crate::volume::autostart::Autostart;
 use crate::volume::gateway_lock::{self, Holding};
 use crate::volume::home::Home;
 use crate::volume::mode::{self, Mode};
@@ -19,7 +20,6 @@ use crate::volume::ports::Known;
 use crate::volume::root_left;
 use crate::volume::settings::Complaints;
 use crate::volume::state::{self, Prior, State, Trouble};
-use crate::work::autostart::Autostart;
 use crate::work::container;
 use crate::work::gateway::turn;
 use crate::work::note::Note;
@@ -378,7 +378,10 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
         pid,
         seconds,
         drain_left,
-        deaths: if stat.is_some() { programs::svdt(&path)? } else { Deaths::default() },
+        deaths: match slot.as_ref().filter(|_| stat.is_some()) {
+            Some(slot) => programs::svdt(&path, &slot.kills()?)?,
+            None => Deaths::default(),
+        },
         started,
         ready: foreground.is_some_and(|(_, ready)| ready) || up.is_some_and(|s| s.is_ready()),
         intent,
