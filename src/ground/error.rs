@@ -10,8 +10,8 @@ pub enum Exit {
     Done = 0,
     /// The answer is no. Only tools that answer a question use this code.
     No = 1,
-    /// A permanent configuration error (`EX_CONFIG`). Only run-gateway and run-logger use it; `finish` turns it into
-    /// 125.
+    /// A permanent configuration error (`EX_CONFIG`). Only run-gateway, run-logger and run-hook use it; `finish` turns
+    /// that of the first one into 125.
     Config = 78,
     /// A wait timed out.
     TimedOut = 99,

@@ -162,5 +162,30 @@ fn tell(args: &Args, profile: &Profile, pid: i32) -> Result<Exit> {
     }
     // If nobody reads any more, the gateway has ended meanwhile.
     let _ = rustix::io::write(rustix::stdio::stdout(), b"\n");
-    Ok(Exit::Done)
+    if !environment::is_trusted_slot(is_open(&identity))? || std::fs::remove_file(FAILED).is_err() {
+        return Ok(Exit::Done);
+    }
+    Err(recovered(args, profile))
+}
+
+/// `finish` makes this file in the slot when the gateway dies.
+const FAILED: &str = "data/failed";
+
+/// Become hermes-run-hook, which tells the operator's program that the gateway is ready again.
+fn recovered(args: &Args, profile: &Profile) -> Error {
+    let unable = |e| Error::system("run", "hermes-run-hook", e);
+    // Standard input is the place of the start, and standard output is s6's notification descriptor. The program must
+    // have neither.
+    let given_up = std::fs::File::open("/dev/null").and_then(|null| {
+        rustix::stdio::dup2_stdin(null)?;
+        Ok(rustix::stdio::dup2_stdout(rustix::stdio::stderr())?)
+    });
+    let mut command = match given_up.and_then(|()| std::env::current_exe()) {
+        Ok(own) => Command::new(own.with_file_name("hermes-run-hook")),
+        Err(error) => return unable(error),
+    };
+    if let Some(home) = args.home_option() {
+        command.arg("-H").arg(home);
+    }
+    unable(command.args(["--", profile.as_str(), "recovered"]).exec())
 }

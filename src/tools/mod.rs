@@ -25,6 +25,7 @@ mod profile_watch;
 mod reconcile_all;
 mod reconcile_one;
 mod run_gateway;
+mod run_hook;
 mod run_logger;
 mod several;
 mod svc_list;
@@ -37,7 +38,7 @@ mod svc_stop;
 mod svc_unregister;
 
 /// All tools, by name.
-const TOOLS: [&Tool; 18] = [
+const TOOLS: [&Tool; 19] = [
     &detect_supervisor::TOOL,
     &fix_attrs::TOOL,
     &gateway_ready::TOOL,
@@ -47,6 +48,7 @@ const TOOLS: [&Tool; 18] = [
     &reconcile_all::TOOL,
     &reconcile_one::TOOL,
     &run_gateway::TOOL,
+    &run_hook::TOOL,
     &run_logger::TOOL,
     &svc_list::TOOL,
     &svc_logs::TOOL,

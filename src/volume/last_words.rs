@@ -111,8 +111,8 @@ fn mark_of(line: &str) -> Option<u64> {
     line.strip_prefix("run: ")?.rsplit_once(" starts, ")?.1.parse().ok()
 }
 
-/// Does the line tell something about the gateway? The lines of `run`, of `finish`, of s6's programs, and the `info`
-/// lines of ours do not. Neither does the box that Hermes Agent draws, which leaves its buffer only when Hermes Agent
+/// Does the line tell something about the gateway? The lines of `run`, of `finish`, of the operator's program, of s6's
+/// programs, and the `info` lines of ours do not. Neither does the box that Hermes Agent draws, which leaves its buffer only when Hermes Agent
 /// ends, behind the error with which it ended.
 fn tells(line: &str) -> bool {
     let line = line.trim_start();
@@ -120,7 +120,7 @@ fn tells(line: &str) -> bool {
     let of_s6 = prog.starts_with("s6-") && !prog.contains(' ');
     let info = prog.starts_with("hermes-") && line[prog.len()..].starts_with(": info: ");
     let in_box = line.starts_with(|c| ('\u{2500}'..='\u{257f}').contains(&c));
-    !(line.is_empty() || in_box || of_s6 || info || matches!(prog, "run" | "finish"))
+    !(line.is_empty() || in_box || of_s6 || info || matches!(prog, "run" | "finish" | "hermes-run-hook"))
 }
 
 /// The line, cut behind a word if it is long.
@@ -146,6 +146,8 @@ mod tests {
         let after = [
             "s6-permafailon: info: PERMANENT FAILURE triggered after 5 events",
             "finish: coder exited with 1 after 0 s, 5 of 5 in 60 s",
+            "hermes-run-hook: info: sent",
+            "hermes-run-hook: fatal: coder died: /x/tell failed: exit status: 1",
             "finish: the gateway is held down after dying 5 times in 60 seconds: see its log above, then start it again",
         ];
         let all = |before: &[&str]| words(&[before, &after].concat(), Some(50));

@@ -37,6 +37,7 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Begun> {
     site.require_own(profile)?;
     site.home.require(profile)?;
     container::refuse_foreground(profile)?;
+    start::warn_of_files(site, profile);
     site.require_usable(profile, &slot)?;
     let guard = site.guard(profile)?;
     let before = site.svstat(&slot)?;

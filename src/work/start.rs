@@ -12,7 +12,7 @@ use crate::s6::template::Template;
 use crate::volume::gateway_lock;
 use crate::volume::intent::{self, Intent};
 use crate::volume::last_words;
-use crate::volume::ports;
+use crate::volume::ports::{self, Known};
 use crate::volume::settings;
 use crate::volume::start_now;
 use crate::volume::state::State;
@@ -83,6 +83,7 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn, lasts: Lasts) -> Res
         let text = format!("{profile} is served by the gateway of default (multiplex_profiles): start that one");
         return Err(Error::new(Kind::WrongState, text));
     }
+    warn_of_files(site, profile);
     let slot = site.scandir.slot(profile);
     if !site.scandir.has_slot(profile)? && site.scandir.is_sealed()? {
         await_watcher::await_slot(site.scandir, profile, site.deadline)?;
@@ -120,6 +121,14 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn, lasts: Lasts) -> Res
         site.repair(profile, intent)?;
     }
     Ok(Ordered { changed, draining })
+}
+
+/// Warn of what Hermes Agent will complain of in the profile's files. It starts all the same. What cannot be looked at
+/// is no fault.
+pub fn warn_of_files(site: &Context, profile: &Profile) {
+    let complaints = Known::read(site.home).and_then(|known| known.complaints(site.home, profile));
+    let complaints = complaints.unwrap_or_default();
+    complaints.words(site.home, profile).iter().for_each(|text| site.log.warning(text));
 }
 
 /// Let the next start of this gateway wait for no turn. It also frees one that waits already.

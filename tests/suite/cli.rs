@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const TOOLS: [&str; 18] = [
+const TOOLS: [&str; 19] = [
     "hermes-detect-supervisor",
     "hermes-fix-attrs",
     "hermes-gateway-ready",
@@ -15,6 +15,7 @@ const TOOLS: [&str; 18] = [
     "hermes-reconcile-all",
     "hermes-reconcile-one",
     "hermes-run-gateway",
+    "hermes-run-hook",
     "hermes-run-logger",
     "hermes-svc-list",
     "hermes-svc-logs",

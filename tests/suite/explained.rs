@@ -123,6 +123,9 @@ fn a_config_that_hermes_agent_ignores_is_named() {
     );
     let ran = tree.tool("hermes-svc-status").arg("coder").run();
     assert!(ran.lines()[2].ends_with("  bad-config"), "{ran}");
+    let warning = "*: warning: *coder/config.yaml is ignored, as Hermes Agent will: *\n";
+    tree.tool("hermes-svc-start").arg("coder").run().is(0, "profile=coder action=unchanged\n", warning);
+    tree.tool("hermes-svc-restart").args(["-W", "coder"]).run().is(0, "profile=coder action=restarted\n", warning);
     tree.profile("coder").file("config.yaml", "model: [1]\n");
     typed(&tree, &lines);
     is_well(&tree, "coder");

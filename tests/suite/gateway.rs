@@ -4,6 +4,8 @@
 //! database has.
 /// The home, the scandir and the programs of these tests.
 mod ground;
+/// hermes-run-hook, by hand and in a slot.
+mod hook;
 /// hermes-run-logger.
 mod logger;
 /// hermes-run-gateway without a slot.

@@ -158,6 +158,23 @@ fn one_that_waits_can_be_stopped_and_killed_and_the_line_goes_on() {
 }
 
 #[test]
+fn a_wait_for_the_turn_does_not_count_as_uptime() {
+    let tree = gated(&[]);
+    wait_in_line(&tree, "a");
+    let number = |key: &str| {
+        let ran = tree.tool("hermes-svc-status").args(["-j", "a"]).run();
+        serde_json::from_str::<serde_json::Value>(&ran.stdout).expect("a record")[key].as_u64()
+    };
+    assert_eq!(number("uptime"), None);
+    wait_until("four seconds in line", || number("since").is_some_and(|since| since >= 4));
+    go(&tree, "gate");
+    ready(&tree, "a");
+    let (uptime, since) = (number("uptime").expect("up"), number("since").expect("up"));
+    let of_s6: u64 = tree.svstat("a", "updownfor").expect("a supervisor")[0].parse().expect("seconds");
+    assert!(uptime + 2 <= of_s6 && since + 2 <= of_s6, "{uptime}, {since}, {of_s6}");
+}
+
+#[test]
 fn one_whose_supervisor_was_killed_leaves_the_line_to_the_next() {
     let tree = gated(&[]);
     wait_in_line(&tree, "a");

@@ -187,7 +187,7 @@ pub struct Complaints {
 
 /// The fewest characters of a key with which Hermes Agent starts its API server
 /// (`gateway/platforms/api_server.py`, `_api_key_passes_startup_guard`).
-pub const SHORTEST_KEY: usize = 16;
+const SHORTEST_KEY: usize = 16;
 
 impl Complaints {
     /// Read the files of this profile beneath the open home. Call this with the account's rights.
@@ -201,6 +201,16 @@ impl Complaints {
         let env = files.dotenv(inherited, &["API_SERVER_KEY"])?;
         let key = env.get("API_SERVER_KEY").map(|key| key.trim().chars().count());
         Ok(Complaints { config, short_key: key.is_some_and(|length| (1..SHORTEST_KEY).contains(&length)) })
+    }
+
+    /// The complaints about the files of this profile in words, one sentence each.
+    pub fn words(&self, home: &Home, profile: &Profile) -> Vec<String> {
+        let config = self.config.as_ref().map(|why| format!("{} is {why}", home.shown(profile, CONFIG)));
+        let key = self.short_key.then(|| {
+            let env = home.shown(profile, ".env");
+            format!("API_SERVER_KEY in {env} has fewer than {SHORTEST_KEY} characters, and Hermes Agent refuses it")
+        });
+        config.into_iter().chain(key).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 /// The `PATH` for an environment that has none.
-const PATH: &str = "/command:/usr/local/bin:/usr/bin:/bin";
+pub(super) const PATH: &str = "/command:/usr/local/bin:/usr/bin:/bin";
 
 /// Execute `argv`, looking for the program on the `PATH` of the new environment. This returns only if it fails. The
 /// error's code is 127 if there is no such program, 126 if the program cannot be executed, 100 if `argv` is empty.

@@ -42,6 +42,17 @@ impl Identity {
     /// # Errors
     /// 78 for an error that lasts: no such directory, user or home. 111 if a system call fails.
     pub fn find(overrides: &Overrides, log: &dyn Log) -> Result<Identity> {
+        let environment = Identity::variables(overrides, log)?;
+        let home = find_home(overrides, &environment, log)?;
+        let account = account(overrides.user, &environment, &home)?;
+        Ok(Identity { environment, home, account })
+    }
+
+    /// The inherited environment, overridden by the container's, overridden by the slot's `env/`.
+    ///
+    /// # Errors
+    /// 78 if there is no such directory. 111 if a system call fails.
+    pub fn variables(overrides: &Overrides, log: &dyn Log) -> Result<Environment> {
         let mut environment = Environment::inherited();
         let container = overrides.envdir.unwrap_or(OsStr::new(environment::CONTAINER));
         match environment::read_trusted(Path::new(container), log)? {
@@ -53,9 +64,7 @@ impl Identity {
             }
         }
         environment.apply_explicit(environment::read_slot(log)?);
-        let home = find_home(overrides, &environment, log)?;
-        let account = account(overrides.user, &environment, &home)?;
-        Ok(Identity { environment, home, account })
+        Ok(environment)
     }
 
     /// Become the account for good. A caller that is not root is that account already (C7).

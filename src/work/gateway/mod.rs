@@ -2,6 +2,7 @@
 //! killed.
 
 pub mod exec;
+pub mod hook;
 pub mod identity;
 pub mod label;
 pub mod listener;

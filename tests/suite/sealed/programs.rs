@@ -6,13 +6,14 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Every program that the template's scripts and the tools run.
-const PROGRAMS: [&str; 19] = [
+const PROGRAMS: [&str; 20] = [
     "[",
     "cat",
     "date",
     "env",
     "hermes-gateway-ready",
     "hermes-run-gateway",
+    "hermes-run-hook",
     "hermes-run-logger",
     "id",
     "mv",

@@ -2,7 +2,6 @@
 
 use super::{Case, Explanation};
 use crate::ground::profile::MARKER;
-use crate::volume::settings::SHORTEST_KEY;
 use crate::volume::state::{self, Prior};
 use crate::work::container;
 use crate::work::note::Note;
@@ -280,16 +279,7 @@ fn trouble(case: &Case, found: &mut Explanation) {
 
 /// Name what Hermes Agent complains of in the profile's files.
 fn bad_files(case: &Case, found: &mut Explanation) {
-    let profile = &case.status.profile;
-    if let Some(why) = &case.status.complaints.config {
-        found.because.push(format!("{} is {why}", case.home.shown(profile, "config.yaml")));
-    }
-    if case.status.complaints.short_key {
-        let env = case.home.shown(profile, ".env");
-        found.because.push(format!(
-            "API_SERVER_KEY in {env} has fewer than {SHORTEST_KEY} characters, and Hermes Agent refuses it"
-        ));
-    }
+    found.because.extend(case.status.complaints.words(case.home, &case.status.profile));
 }
 
 /// Name the platforms that are in trouble.
