@@ -103,31 +103,40 @@ ARG PIP_INDEX_URL=""
 # Further Python packages for the agent, as pip takes them. They are not in the lock. They
 # cannot change the version of a package that is.
 ARG EXTRA_PYTHON_PACKAGES=""
+# Another release of Hermes Agent than the locked one: 0.15.0 or later. Nothing of it is
+# verified then, and pip chooses the versions of what it needs.
+ARG HERMES_VERSION=""
 SHELL ["/bin/sh", "-eu", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update; \
     apt-get install -y --no-install-recommends python3-setuptools python3-venv
-COPY image/requirements.lock /
-# hadolint ignore=DL3042,DL4006
+COPY image/requirements.in image/requirements.lock /
+# hadolint ignore=DL3042,DL4006,SC2086
 RUN [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL; \
+    locked='--no-deps --only-binary :all: --require-hashes'; \
+    if [ -n "$HERMES_VERSION" ]; then \
+        locked=; \
+        sed "s/^\(hermes-agent.*==\).*/\1$HERMES_VERSION/" /requirements.in >/requirements.lock; \
+    fi; \
     python3 -m venv /opt/hermes/.venv; \
     packages=$(echo /opt/hermes/.venv/lib/python3*/site-packages); \
     ln -s /usr/lib/python3/dist-packages/*olm* "$packages/"; \
-    /opt/hermes/.venv/bin/pip install --disable-pip-version-check --no-cache-dir --no-deps \
-        --only-binary :all: --require-hashes -r /requirements.lock; \
+    /opt/hermes/.venv/bin/pip install --disable-pip-version-check --no-cache-dir $locked -r /requirements.lock; \
     printf 'docker\n' | tee /opt/hermes/.install_method >"$packages/.install_method"
-# hadolint ignore=DL3042
+# hadolint ignore=DL3042,SC2086
 RUN [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL; \
     sed -n '/^hermes-agent==/,/[^\\]$/p' /requirements.lock >/source.lock; \
+    hashes=--require-hashes; \
+    if [ -n "$HERMES_VERSION" ]; then hashes=; echo "hermes-agent==$HERMES_VERSION" >/source.lock; fi; \
     python3 -m venv --system-site-packages /source; \
     /source/bin/pip download --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation \
-        --no-binary :all: --require-hashes -d /source -r /source.lock; \
+        --no-binary :all: $hashes -d /source -r /source.lock; \
     tar -xzf /source/hermes_agent-*.tar.gz -C /opt/hermes --strip-components 1 --no-same-owner \
         --wildcards 'hermes_agent-*/skills' 'hermes_agent-*/optional-skills' 'hermes_agent-*/LICENSE'
 # hadolint ignore=DL3042,SC2086
 RUN [ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL; \
     if [ -n "$EXTRA_PYTHON_PACKAGES" ]; then \
-        sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' /requirements.lock >/constraints; \
+        /opt/hermes/.venv/bin/pip list --disable-pip-version-check --format freeze >/constraints; \
         /opt/hermes/.venv/bin/pip install --disable-pip-version-check --no-cache-dir -c /constraints $EXTRA_PYTHON_PACKAGES; \
     fi; \
     /opt/hermes/.venv/bin/pip check --disable-pip-version-check
@@ -183,10 +192,11 @@ ENTRYPOINT ["/init", "/opt/hermes/docker/main-wrapper.sh"]
 
 ARG VERSION=0.1.0
 ARG REVISION=""
+ARG HERMES_VERSION=""
 LABEL org.opencontainers.image.title="hermes-s6" \
     org.opencontainers.image.description="Hermes Agent, every profile its own supervised gateway under s6" \
     org.opencontainers.image.licenses="MIT OR Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.base.name="debian:13.4-slim" \
-    io.github.hermes-s6.hermes-agent="0.19.0"
+    io.github.hermes-s6.hermes-agent="${HERMES_VERSION:-0.19.0}"

@@ -33,7 +33,8 @@ MINIMAL := $(CARGO_TARGET_DIR)/static/minimal
 # are named, because cargo would otherwise also link an empty test program for each tool.
 SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --locked --lib --test suite
 
-.PHONY: all build tools install uninstall html test lint suite test-matrix proof bench bench-programs demo clean help
+.PHONY: all build tools install uninstall html test lint suite test-matrix test-clients proof bench bench-programs demo \
+  demo-svg clean help
 .DELETE_ON_ERROR:
 
 all: build
@@ -122,6 +123,12 @@ test-matrix:
 	$(CARGO) $(SUITE) --no-run
 	scripts/test-matrix $(CARGO) $(SUITE) --no-fail-fast
 
+# The part of the suite that meets the real Hermes Agent, with each of its releases; CLIENTS="0.15.0 0.19.0" chooses.
+test-clients:
+	scripts/install-deps build s6 hermes
+	$(CARGO) $(SUITE) --no-run
+	scripts/test-clients $(CARGO) $(SUITE) --no-fail-fast
+
 # Kill every tool, and make calls fail, at every moment, with each s6: see docs/proof.md. A whole run writes its table
 # there.
 #   S6=2.11              only this s6
@@ -161,6 +168,12 @@ demo:
 	$(MAKE) --no-print-directory build
 	demo/run $(GATEWAY)
 
+# The picture in README.md, of a real run of the demo.
+demo-svg:
+	scripts/install-deps build s6 demo hermes
+	$(MAKE) --no-print-directory build
+	demo/record docs/demo.svg demo/run
+
 include image-build/image.mk
 include packaging/packaging.mk
 
@@ -174,9 +187,11 @@ help:
 	@echo 'make uninstall    take that away again'
 	@echo 'make html         the manual pages as HTML, in $(CARGO_TARGET_DIR)/html'
 	@echo 'make demo         the main job, seen working, with the real Hermes Agent; GATEWAY=stand-in without it'
+	@echo 'make demo-svg     draw a run of the demo as docs/demo.svg'
 	@echo 'make lint         rustfmt, clippy, shellcheck, mandoc, the order of the rooms, the rows of docs/failures.md'
 	@echo 'make test         lint, and the suite with the s6 that is installed'
 	@echo 'make test-matrix  the suite with s6 2.11, 2.13 and 2.15'
+	@echo 'make test-clients  what meets the real Hermes Agent, with each of its releases; CLIENTS= chooses'
 	@echo 'make proof        a kill and a failed call at every moment of every tool: half an hour on two cores for each s6;'
 	@echo '                  S6= SCENARIO= POINT= SHARE= SEED= do a part of it, see docs/proof.md'
 	@echo 'make image        hermes-s6, the container image; S6_LAYER= chooses its s6'

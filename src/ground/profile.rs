@@ -163,6 +163,20 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_separated_by_blanks_and_commas() {
+        for (list, found) in [
+            ("", &[][..]),
+            (" ,\t\n", &[]),
+            ("coder", &["coder"]),
+            ("coder,writer", &["coder", "writer"]),
+            (",coder, !writer\t*\n", &["coder", "!writer", "*"]),
+        ] {
+            assert_eq!(words(list).collect::<Vec<_>>(), found, "{list:?}");
+        }
+        assert_eq!(no_name("LIST", "A b"), "LIST: \"A b\" is no profile name: it is passed over");
+    }
+
+    #[test]
     fn a_slot_name_is_a_profile_and_back() {
         assert_eq!(Profile::of_slot(b"gateway-coder").map(|p| p.slot()), Some("gateway-coder".to_string()));
         for other in [&b"gateway-"[..], b"gateway-A", b"dashboard", b".gateway-coder.x1y2z3"] {

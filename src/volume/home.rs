@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// The name in the home of the file that records the ports.
 pub const RECORD_OF_PORTS: &str = "gateway_ports.json";
 
+/// What is said of a file that the account may not use.
+pub const DENIED: &str = " (hermes-fix-attrs gives back what root left)";
+
 /// An open home, and the account that owns it.
 pub struct Home {
     /// The absolute path.
@@ -120,11 +123,19 @@ impl Home {
     /// The error of `work`; 111 if the directory cannot be looked at, or the account's rights cannot be taken.
     pub fn within<T>(&self, profile: &Profile, work: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<Option<T>> {
         self.act_for(profile, |home| {
-            match profile_dir(home, profile).map_err(|e| Error::system("open", self.shown(profile, ""), e))? {
+            match profile_dir(home, profile).map_err(|errno| self.unable_to_open(profile, errno))? {
                 Some(dir) => work(&dir).map(Some),
                 None => Ok(None),
             }
         })
+    }
+
+    fn unable_to_open(&self, profile: &Profile, errno: Errno) -> Error {
+        let mut error = Error::system("open", self.shown(profile, ""), errno);
+        if errno == Errno::ACCESS {
+            error.text += DENIED;
+        }
+        error
     }
 
     /// The path of a file of this profile, for messages.

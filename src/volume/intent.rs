@@ -9,7 +9,7 @@ use crate::ground::error::{Error, Kind, Result};
 use crate::ground::lock;
 use crate::ground::message::Log;
 use crate::ground::profile::Profile;
-use crate::volume::home::Home;
+use crate::volume::home::{DENIED, Home};
 use crate::volume::state::{self, Fields, State};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -223,8 +223,7 @@ fn rewrite(
     let unable = |e: std::io::Error| {
         let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
         let error = Error::system("write", shown, e);
-        let hint = if denied { " (hermes-fix-attrs gives back what root left)" } else { "" };
-        Error::new(error.kind, format!("{}{hint}", error.text))
+        Error::new(error.kind, error.text + if denied { DENIED } else { "" })
     };
     let mut tries_left = TRIES;
     loop {

@@ -86,7 +86,8 @@ impl Tail {
     }
 }
 
-/// The last lines that the gateway itself has written since it was started.
+/// The last lines that the gateway itself has written since it was started. If there is no error among them, the last
+/// error is quoted in place of the first of them.
 fn own_lines(tail: &Tail, started: Option<u64>) -> Vec<String> {
     let lines: Vec<&str> = tail.text.lines().map(without_time).collect();
     let mark = lines.iter().rposition(|line| mark_of(line).is_some());
@@ -98,7 +99,15 @@ fn own_lines(tail: &Tail, started: Option<u64>) -> Vec<String> {
         (None, _) => 0,
     };
     let own: Vec<&str> = lines[since..].iter().copied().filter(|line| tells(line)).collect();
-    own[own.len().saturating_sub(LINES)..].iter().map(|line| shortened(line)).collect()
+    let (before, last) = own.split_at(own.len().saturating_sub(LINES));
+    // Hermes Agent warns of what follows from an error behind the error itself.
+    let error = before.iter().rfind(|line| is_error(line)).filter(|_| !last.iter().any(|line| is_error(line)));
+    error.into_iter().chain(&last[usize::from(error.is_some())..]).map(|line| shortened(line)).collect()
+}
+
+/// Is this one of Hermes Agent's own lines about an error?
+fn is_error(line: &str) -> bool {
+    line.starts_with("ERROR ") || line.starts_with("CRITICAL ")
 }
 
 /// The line without the time in front.
@@ -176,6 +185,15 @@ mod tests {
         assert_eq!(words(&["some"], Some(101)), Vec::<String>::new());
         // A template that does not write the time of the start.
         assert_eq!(words(&["some"], None), ["some"]);
+    }
+
+    #[test]
+    fn an_error_is_quoted_in_place_of_the_first_of_three_warnings() {
+        let error = "ERROR gateway: no key";
+        let lines = |end: &[&'static str]| words(&[&["ERROR old", "WARNING a", error][..], end].concat(), None);
+        assert_eq!(lines(&["WARNING b"]), ["WARNING a", error, "WARNING b"]);
+        assert_eq!(lines(&["WARNING b", "WARNING c", "WARNING d", "WARNING e"]), [error, "WARNING d", "WARNING e"]);
+        assert_eq!(lines(&["b", "c", "CRITICAL d"]), ["b", "c", "CRITICAL d"]);
     }
 
     #[test]

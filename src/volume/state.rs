@@ -385,6 +385,49 @@ mod tests {
     }
 
     #[test]
+    fn an_intent_is_lacking_where_none_is_recorded_and_none_can_have_been() {
+        let object = |json: &str| State::of(Content::Bytes(json.as_bytes().to_vec()));
+        for (state, lacks) in [
+            (State::Absent, true),
+            (object(r#"{}"#), true),
+            (object(r#"{"gateway_state":"running"}"#), true),
+            (object(r#"{"desired_state":null}"#), true),
+            (object(r#"{"desired_state":"stopped"}"#), false),
+            (object(r#"{"desired_state":"?"}"#), false),
+            (State::Broken("not JSON".to_string()), false),
+        ] {
+            assert_eq!(state.lacks_intent(), lacks, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_platform_is_in_trouble_while_it_has_an_error_and_is_not_connected() {
+        let troubles = |platforms: &str| {
+            let json = format!("{{\"platforms\":{platforms}}}");
+            let troubles = State::of(Content::Bytes(json.into_bytes())).troubles();
+            troubles.into_iter().map(|trouble| (trouble.what, trouble.error)).collect::<Vec<_>>()
+        };
+        let one = |what: &str, error: &str| vec![(what.to_string(), error.to_string())];
+        for (platforms, found) in [
+            (r#"{"telegram":{"state":"retrying","error_message":"bad token"}}"#, one("telegram:retrying", "bad token")),
+            (r#"{"telegram":{"error_message":"bad token"}}"#, one("telegram:unknown", "bad token")),
+            (r#"{"telegram":{"state":"","error_message":"bad token"}}"#, one("telegram:unknown", "bad token")),
+            (r#"{"telegram":{"state":"connected","error_message":"old"}}"#, vec![]),
+            (r#"{"telegram":{"state":"retrying","error_message":""}}"#, vec![]),
+            (r#"{"telegram":{"state":"retrying","error_message":7}}"#, vec![]),
+            (r#"{"telegram":"retrying"}"#, vec![]),
+            ("[]", vec![]),
+        ] {
+            assert_eq!(troubles(platforms), found, "{platforms}");
+        }
+        let platform = |n: usize| format!("\"{n}\":{{\"error_message\":\"{}\"}}", "é".repeat(LONGEST_TROUBLE + n));
+        let many: Vec<String> = (0..=MOST_TROUBLES).map(platform).collect();
+        let found = troubles(&format!("{{{}}}", many.join(",")));
+        assert_eq!(found.len(), MOST_TROUBLES);
+        assert!(found.iter().all(|(_, error)| *error == "é".repeat(LONGEST_TROUBLE)));
+    }
+
+    #[test]
     fn depth_counts_brackets_outside_of_strings() {
         for (json, deepest) in [
             ("7", 0),

@@ -17,6 +17,17 @@ struct Case {
     row: Option<&'static str>,
 }
 
+impl Case {
+    /// Does Hermes Agent 0.`minor` know all words of the state file? `desired_state` came with 0.17, and that `draining`
+    /// and `degraded` count as `running` with 0.18.
+    fn is_known_to(&self, minor: u32) -> bool {
+        let Make::State(bytes) = &self.make else { return true };
+        let text = String::from_utf8_lossy(bytes).replace("\\u005f", "_");
+        let since = |version, word: &str| minor >= version || !text.contains(word);
+        since(18, "draining") && since(18, "degraded") && since(17, "desired_state\"")
+    }
+}
+
 enum Make {
     /// `gateway_state.json` with these bytes.
     State(Vec<u8>),
@@ -35,7 +46,8 @@ impl Dice {
     }
 }
 
-const RUNNING: &str = r#"{"desired_state":"running"}"#;
+/// Hermes Agent 0.15 and 0.16 read the second field only.
+const RUNNING: &str = r#"{"desired_state":"running","gateway_state":"running"}"#;
 
 /// The values of `desired_state` and `gateway_state`. "" means that there is no such field.
 const DESIRED: [&str; 18] = [
@@ -257,7 +269,9 @@ fn container_boot(tree: &Tree, scandir: &Path) -> Tool {
 #[test]
 fn the_python_reconciler_starts_the_same_gateways() {
     let tree = Tree::new();
-    let cases: Vec<Case> = [pairs(), oddities(), kinds()].into_iter().flatten().collect();
+    let minor = agent::minor();
+    let cases = [pairs(), oddities(), kinds()].into_iter().flatten().filter(|case| case.is_known_to(minor));
+    let cases: Vec<Case> = cases.collect();
     let name = |at: usize| format!("p{at:03}");
     for (at, case) in cases.iter().enumerate() {
         let profile = tree.profile(&name(at));
@@ -266,7 +280,8 @@ fn the_python_reconciler_starts_the_same_gateways() {
             Make::Other(make) => make(profile),
         }
     }
-    tree.profile("default").state(r#"{"desired_state":"running","gateway_state":"stopped"}"#);
+    let state = if minor < 17 { RUNNING } else { r#"{"desired_state":"running","gateway_state":"stopped"}"# };
+    tree.profile("default").state(state);
 
     let ours =
         tree.tool("hermes-reconcile-all").env("HERMES_PORT_RANGE", "1024-65535").env("HERMES_MAX_SERVICES", "9999");
@@ -310,8 +325,9 @@ fn the_python_reconciler_starts_the_same_gateways() {
     }
     assert!(wrong.is_empty(), "of {} profiles:\n{}", cases.len() + 1, wrong.join("\n"));
     // Five numbers and truth values as an intent, over three states of a gateway that was up; four unreadable files
-    // that were; one link.
-    assert_eq!(rows, BTreeMap::from([("A15", 6 * 3 + 4 * 2), ("H2", 1)]));
+    // that were; one link. An older release has fewer cases.
+    let all = BTreeMap::from([("A15", 6 * 3 + 4 * 2), ("H2", 1)]);
+    assert!(rows == all || minor < 18 && rows.len() == 2, "{rows:?}");
 }
 
 /// A home in which Python's pass ends before its last profile: the odd thing, Python's exception, and whether the odd

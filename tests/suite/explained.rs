@@ -117,13 +117,13 @@ fn a_config_that_hermes_agent_ignores_is_named() {
         &tree,
         "coder",
         &[
-            "because *coder/config.yaml is ignored, as Hermes Agent will: *",
+            "because *coder/config.yaml is ignored, also by Hermes Agent: *",
             "next: mend *coder/config.yaml, then: hermes-svc-restart -W coder",
         ],
     );
     let ran = tree.tool("hermes-svc-status").arg("coder").run();
     assert!(ran.lines()[2].ends_with("  bad-config"), "{ran}");
-    let warning = "*: warning: *coder/config.yaml is ignored, as Hermes Agent will: *\n";
+    let warning = "*: warning: *coder/config.yaml is ignored, also by Hermes Agent: *\n";
     tree.tool("hermes-svc-start").arg("coder").run().is(0, "profile=coder action=unchanged\n", warning);
     tree.tool("hermes-svc-restart").args(["-W", "coder"]).run().is(0, "profile=coder action=restarted\n", warning);
     tree.profile("coder").file("config.yaml", "model: [1]\n");
@@ -186,6 +186,17 @@ fn what_root_left_is_named_and_given_back() {
     let dir = tree.home().join("profiles/scout");
     fs::create_dir(&dir).expect("directory");
     fs::write(dir.join("SOUL.md"), "x\n").expect("SOUL.md");
+    // Even its name says nothing to the account.
+    let mode = |mode| fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("mode");
+    mode(0o700);
+    for command in [&["hermes-svc-start", "scout"][..], &["hermes-svc-status", "-x", "scout"]] {
+        let ran = tree.tool(command[0]).args(&command[1..]).run();
+        ran.fails(
+            111,
+            "unable to open *profiles/scout/: Permission denied (hermes-fix-attrs gives back what root left)",
+        );
+    }
+    mode(0o755);
     let start = tree.tool("hermes-svc-start").arg("scout").run();
     assert!(start.code == 111 && start.stderr.contains("hermes-fix-attrs"), "{start}");
     tree.tool("hermes-svc-register").arg("scout").run();

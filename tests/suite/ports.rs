@@ -296,7 +296,7 @@ fn a_pin_that_is_no_port_is_named() {
     place.write("profiles/coder/config.yaml", "platforms: {api_server: [\n");
     let ended = place.run(&["-n", "coder"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "9530\n"));
-    let start = format!("hermes-port-alloc: warning: {config}: ignored, as Hermes Agent will: ");
+    let start = format!("hermes-port-alloc: warning: {config}: ignored, also by Hermes Agent: ");
     assert!(ended.stderr.starts_with(&start) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
     place.write("profiles/coder/config.yaml", "x: &x 9000\nplatforms: {api_server: {enabled: true, port: *x}}\n");
     let words = "api_server is written in a way that is not read here: pin the port in .env";

@@ -20,6 +20,17 @@ pub fn hermes() -> &'static Path {
     &HERMES
 }
 
+/// The second number of its version, which is 0.N.x: what Hermes Agent does has changed with N.
+pub fn minor() -> u32 {
+    let libraries = hermes().ancestors().nth(2).expect("a virtual environment").join("lib");
+    let pythons = std::fs::read_dir(libraries).expect("lib").flatten();
+    let installed = pythons.filter_map(|python| std::fs::read_dir(python.path().join("site-packages")).ok()).flatten();
+    let names = installed.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let version = names.filter_map(|name| name.strip_prefix("hermes_agent-0.").map(str::to_string)).next();
+    let minor = version.as_ref().and_then(|version| version.split('.').next()?.parse().ok());
+    minor.unwrap_or_else(|| panic!("no version of Hermes Agent beside {}", hermes().display()))
+}
+
 /// The environment's Python as the runtime account, with these arguments. As root, it runs in a PID namespace of its
 /// own: Hermes Agent takes any `main-wrapper.sh` in `/proc` for its own container's (docs/failures.md, G2), even that
 /// of another test.

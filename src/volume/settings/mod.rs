@@ -265,7 +265,7 @@ impl<H: AsFd> Files<'_, H> {
         let words = if managed.config.is_some() { &[""] } else { words };
         let Some(bytes) = self.file(CONFIG, words)? else { return Ok(None) };
         let text = std::str::from_utf8(&bytes).map_err(|_| "not UTF-8".to_string());
-        let ignored = |why: String| self.fault(Some(CONFIG), false, format!("ignored, as Hermes Agent will: {why}"));
+        let ignored = |why: String| self.fault(Some(CONFIG), false, format!("ignored, also by Hermes Agent: {why}"));
         let own = text.and_then(ConfigYaml::parse).map_err(ignored).ok();
         Ok(match &managed.config {
             Some(managed) => own.map(|own| own.under(managed)),

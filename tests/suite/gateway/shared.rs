@@ -23,6 +23,7 @@ const SHARED: [(&str, &[&str]); 4] = [
             "FAL_KEY",
             "GH_TOKEN",
             "GITHUB_TOKEN",
+            "HERMES_GEMINI_CLIENT_SECRET",
             "HERMES_LANGFUSE_PUBLIC_KEY",
             "HERMES_LANGFUSE_SECRET_KEY",
             "HERMES_MEET_REALTIME_KEY",
