@@ -8,42 +8,6 @@ ARG RUST_IMAGE=rust:1.95-slim-trixie
 # The s6 layer: the name of a stage below, or an image that has the tree in /s6-layer.
 ARG S6_LAYER=s6-overlay
 
-# The tools: one static executable, and a link for each tool.
-FROM ${RUST_IMAGE} AS tools
-# The index of a cargo registry to use instead of the public one: sparse+https://...
-ARG CARGO_INDEX=""
-SHELL ["/bin/sh", "-eu", "-c"]
-WORKDIR /build
-# hadolint ignore=SC2016
-RUN if [ -n "$CARGO_INDEX" ]; then \
-        printf '[source.crates-io]\nreplace-with = "mirror"\n[source.mirror]\nregistry = "%s"\n' "$CARGO_INDEX" \
-            >"$CARGO_HOME/config.toml"; \
-    fi; \
-    printf '%s\n' '#!/bin/sh' \
-        'RUSTFLAGS="-C target-feature=+crt-static" exec cargo build --release --locked --target "$(rustc -vV | sed -n "s/^host: //p")" --target-dir /target --bin hermes-s6' \
-        >/usr/local/bin/build-tools; \
-    chmod +x /usr/local/bin/build-tools
-# Build the dependencies first, with an empty program, because they seldom change. Tests
-# and benches are left out of the image and its cache, and so are their entries in the
-# manifest.
-COPY Cargo.toml Cargo.lock ./
-RUN sed -i '/^\[\[\(test\|bench\|example\)\]\]/,/^$/d' Cargo.toml; \
-    mkdir src; : >src/lib.rs; echo 'fn main() {}' >src/main.rs; \
-    build-tools; \
-    rm -r src
-COPY src ./src
-COPY template ./template
-RUN touch src/*.rs; \
-    build-tools; \
-    install -D -m 0755 /target/*/release/hermes-s6 /tools/usr/local/bin/hermes-s6; \
-    for tool in src/bin/hermes-*.rs; do \
-        tool=${tool##*/}; tool=${tool%.rs}; \
-        [ "$tool" = hermes-s6 ] || ln -s hermes-s6 "/tools/usr/local/bin/$tool"; \
-    done; \
-    mkdir -p /tools/usr/local/lib/hermes-s6; \
-    cp -R template/gateway /tools/usr/local/lib/hermes-s6/gateway; \
-    chmod -R a+rX,go-w /tools
-
 # The Debian packages that the container needs at run time. There is no compiler. npm
 # brings npx, which starts most MCP servers. The client of docker is for the `docker`
 # terminal, where the engine's socket is mounted. Both are there by default, as in Hermes
@@ -73,6 +37,43 @@ RUN if [ -n "$APT_MIRROR" ]; then \
     apt-get install -y --no-install-recommends \
         ca-certificates curl ffmpeg git nodejs openssh-client procps python3 python3-olm ripgrep tzdata $wanted; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/log/apt /var/log/dpkg.log
+
+# make, which the image of Rust does not have.
+FROM base AS make
+SHELL ["/bin/sh", "-eu", "-c"]
+# hadolint ignore=DL3008
+RUN apt-get update; \
+    apt-get install -y --no-install-recommends make
+
+# The tools, their template, the pages and the completions, as `make install` installs them.
+FROM ${RUST_IMAGE} AS tools
+# The index of a cargo registry to use instead of the public one: sparse+https://...
+ARG CARGO_INDEX=""
+ENV CARGO_TARGET_DIR=/target SOURCE_DATE_EPOCH=0
+SHELL ["/bin/sh", "-eu", "-c"]
+COPY --from=make /usr/bin/make /usr/bin/make
+WORKDIR /build
+# hadolint ignore=SC2016
+RUN if [ -n "$CARGO_INDEX" ]; then \
+        printf '[source.crates-io]\nreplace-with = "mirror"\n[source.mirror]\nregistry = "%s"\n' "$CARGO_INDEX" \
+            >"$CARGO_HOME/config.toml"; \
+    fi
+COPY Makefile ./
+COPY image-build/image.mk image-build/
+COPY packaging/packaging.mk packaging/
+# Build the dependencies first, with an empty program, because they seldom change. Tests
+# and benches are left out of the image and its cache, and so are their entries in the
+# manifest.
+COPY Cargo.toml Cargo.lock ./
+RUN sed -i '/^\[\[\(test\|bench\|example\)\]\]/,/^$/d' Cargo.toml; \
+    mkdir src; : >src/lib.rs; echo 'fn main() {}' >src/main.rs; \
+    make build; \
+    rm -r src
+COPY src ./src
+COPY template ./template
+COPY man ./man
+RUN touch src/*.rs; \
+    make install DESTDIR=/tools
 
 # The real s6 layer. The classic builder builds every stage, so this one asks whether it
 # is wanted; image-build/s6-overlay-release may hold the files, where there is no download.
@@ -177,6 +178,8 @@ COPY s6-rc.d/ /etc/s6-overlay/s6-rc.d/
 # among the services.
 RUN services=/etc/s6-overlay/s6-rc.d bundles=/etc/s6-overlay/user-bundles.d; \
     if [ -d "$bundles" ]; then cp -R "$services/user" "$bundles/"; rm -rf "$services/user" "$services/user2"; fi
+# Completions in every interactive bash.
+RUN printf '\n%s\n' '. /usr/local/share/bash-completion/completions/hermes-s6' >>/etc/bash.bashrc
 COPY LICENSE LICENSE-APACHE LICENSE-MIT /usr/share/doc/hermes-s6/
 COPY --from=tools /tools/ /
 

@@ -194,6 +194,7 @@ help:
 	@echo 'make audit        the crates against deny.toml, and a bill of materials (CycloneDX); make deny, make sbom: one of them'
 	@echo 'make reproducible build the layer in two places, and compare the bits'
 	@echo 'make bench        speed and size, side by side with their peers'
+	@echo 'make bench-boot   how long real gateways take until they serve, in containers; N= chooses how many'
 	@echo 'make clean        remove what was built, and .cache'
 	@echo
 	@echo 'Tools: $(TOOLS)'

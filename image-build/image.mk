@@ -9,7 +9,7 @@ CONTAINER_JOBS = 4
 # image that is laid out as Hermes Agent's own.
 MODE = sealed
 
-.PHONY: image test-container lint-container
+.PHONY: image test-container bench-boot lint-container
 
 # S6_LAYER: overlay (the real release), stand-in, a directory with the release's files,
 # or an image
@@ -28,6 +28,14 @@ test-container: lint-container
 	$(if $(filter layer,$(MODE)),$(MAKE) --no-print-directory layer && \
 	image-build/build-layer $(TEST_IMAGE) $(LAYER) $(LAYER_IMAGE) &&) \
 	HERMES_S6_IMAGE=$(if $(filter layer,$(MODE)),$(LAYER_IMAGE),$(TEST_IMAGE)) MODE=$(MODE) image-build/run-suite $(CONTAINER_JOBS)
+
+# How long gateways take until they serve, all at once and in turn, in the image of the suite; and stand-ins without a
+# container. A whole run takes some ten minutes, and writes docs/boot.md, docs/boot.svg and README.md.
+#   N='16 60'  only these numbers of gateways, beside one alone; nothing is written
+bench-boot: $(EXECUTABLE)
+	scripts/install-deps build s6 image
+	S6_LAYER=$(or $(S6_LAYER),stand-in) image-build/build-image $(TEST_IMAGE)
+	python3 -B benches/boot $(TEST_IMAGE) $(N)
 
 lint-container:
 	scripts/install-deps image

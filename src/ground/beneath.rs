@@ -318,6 +318,12 @@ pub fn random_suffix() -> rustix::io::Result<String> {
     Ok(bytes.iter().map(|b| char::from(LETTERS[usize::from(b % 32)])).collect())
 }
 
+/// The hidden name of the old directory while a directory is exchanged without renameat2. `random_suffix` never makes
+/// this suffix.
+pub fn aside(name: &str) -> String {
+    format!(".{name}.aside0")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

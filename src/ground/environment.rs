@@ -131,7 +131,8 @@ pub fn read_trusted(path: &Path, log: &dyn Log) -> Result<Option<Changes>> {
 pub fn read_slot(log: &dyn Log) -> Result<Changes> {
     let failed = |e| Error::system("read", "./env", e);
     let Some(slot) = supervised(".")? else { return Ok(Changes::new()) };
-    let env = match beneath::open_dir(&slot, "env") {
+    // A run that was killed while it replaced `env` has left the old one, which the next run restores.
+    let env = match beneath::open_dir(&slot, "env").or_else(|_| beneath::open_dir(&slot, &beneath::aside("env"))) {
         Ok(env) => env,
         Err(Errno::NOENT) => return Ok(Changes::new()),
         Err(errno) => return Err(failed(errno)),

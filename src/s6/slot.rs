@@ -4,7 +4,7 @@ use crate::ground::beneath::{self, Content, random_suffix};
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::profile::Profile;
 use crate::s6::scandir::Scandir;
-use crate::s6::staging::{Mark, NoUmask, open_dir, rename, touch, write_env};
+use crate::s6::staging::{Mark, NoUmask, open_dir, rename, restore, touch, write_env};
 use crate::s6::template::{HOME, Template};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -73,6 +73,9 @@ impl Slot {
     /// 111 if a system call fails; some links are then new and some old, and the next update continues.
     pub fn update(&self, template: &Template, dry_run: bool) -> Result<bool> {
         let _umask = NoUmask::set();
+        if !dry_run {
+            restore(&self.dir, "env").map_err(|e| Error::system("restore", self.path("env"), e))?;
+        }
         let stale = self.is_stale(template)?;
         let fits = |path: &str| !stale || path != "log" && !path.starts_with("log/");
         let mut changed = false;

@@ -1,7 +1,7 @@
 //! Making slots. A slot is a service directory whose files are links into the template. It is built whole under a
 //! hidden name, and published by one rename.
 
-use crate::ground::beneath::random_suffix;
+use crate::ground::beneath::{aside, random_suffix};
 use crate::ground::error::{Error, Result};
 use crate::ground::profile::Profile;
 use crate::s6::scandir::{Scandir, ScandirLock};
@@ -142,9 +142,9 @@ pub fn publish_idle(scandir: &Scandir, _lock: &ScandirLock, entry: &str, profile
     Ok(rename(&scandir.dir, &staging, entry, RenameFlags::NOREPLACE)?)
 }
 
-/// Rename a directory that is not empty. `from` ends in a random suffix. Linux before 3.15, and some sandboxes and file
-/// systems, do not have renameat2. There an exchange takes three renames. If the run is killed between them, the old
-/// directory stays under a hidden name. A plain rename never replaces a directory that is not empty.
+/// Rename a directory that is not empty. Linux before 3.15, and some sandboxes and file systems, do not have renameat2.
+/// There an exchange takes three renames. If the run is killed between them, the old directory is under its name
+/// `aside`, and `restore` gives its own name back to it. A plain rename never replaces a directory that is not empty.
 ///
 /// # Errors
 /// The system's error. Nothing has changed then.
@@ -156,14 +156,27 @@ pub(super) fn rename(dir: &OwnedFd, from: &str, to: &str, how: RenameFlags) -> r
     if how != RenameFlags::EXCHANGE {
         return rustix::fs::renameat(dir, from, dir, to);
     }
-    let stem = from.rsplit_once('.').map_or(from, |(stem, _)| stem);
-    let aside = format!("{stem}.{}", random_suffix()?);
-    rustix::fs::renameat(dir, to, dir, &aside)?;
+    rustix::fs::renameat(dir, to, dir, aside(to))?;
     if let Err(errno) = rustix::fs::renameat(dir, from, dir, to) {
-        rustix::fs::renameat(dir, &aside, dir, to)?;
+        rustix::fs::renameat(dir, aside(to), dir, to)?;
         return Err(errno);
     }
-    rustix::fs::renameat(dir, &aside, dir, from)
+    rustix::fs::renameat(dir, aside(to), dir, from)
+}
+
+/// Undo an exchange in the middle of which a run was killed. Returns whether there was one.
+///
+/// # Errors
+/// The system's error.
+pub(super) fn restore(dir: &OwnedFd, name: &str) -> rustix::io::Result<bool> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => {}
+        looked => return looked.map(|_| false),
+    }
+    match rustix::fs::renameat(dir, aside(name), dir, name) {
+        Err(Errno::NOENT) => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 /// A new hidden name, `.gateway-NAME.XXXXXX`. s6-svscan never looks at a name that begins with a dot (B10, B11).

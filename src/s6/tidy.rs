@@ -1,5 +1,6 @@
 //! Clearing away what killed runs have left in the scandir, and entries that keep s6-svscan from finishing a scan.
 
+use crate::ground::beneath::aside;
 use crate::ground::deadline::Deadline;
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::message::Log;
@@ -7,18 +8,25 @@ use crate::ground::profile::Profile;
 use crate::s6::programs;
 use crate::s6::retire::{Retired, delete};
 use crate::s6::scandir::{Scandir, ScandirLock};
+use crate::s6::staging::restore;
 use crate::s6::supervise;
 use rustix::fs::AtFlags;
 
-/// Clear away the hidden directories of the profiles that `mine` picks. A directory that nobody supervises is deleted.
+/// Clear away the hidden directories of the profiles that `mine` picks. A slot that was about to be exchanged gets its
+/// name back, because its `env/` is nowhere else. A directory that nobody supervises is deleted.
 /// The supervisors of the others are told to end, without waiting for them. Returns whether a hidden directory is still
 /// supervised: then s6-svscan has to let go of it.
 ///
 /// # Errors
-/// 111 if the scandir cannot be read, or a hidden directory cannot be looked at.
+/// 111 if the scandir cannot be read, or a hidden directory cannot be looked at or renamed.
 pub fn sweep(scandir: &Scandir, _lock: &ScandirLock, mine: impl Fn(&Profile) -> bool, log: &dyn Log) -> Result<bool> {
     let mut supervised = false;
     for (path, profile) in scandir.leftovers()?.into_iter().filter(|(_, profile)| mine(profile)) {
+        let slot = profile.slot();
+        let unable = |e| Error::system("restore", scandir.slot(&profile).display(), e);
+        if path.ends_with(aside(&slot)) && restore(&scandir.dir, &slot).map_err(unable)? {
+            continue;
+        }
         if supervise::any_held(&path)? {
             log.info(&format!("{} is still being drained", path.display()));
             Retired::at(path, &profile).push()?;

@@ -59,7 +59,7 @@ fn run(args: &mut Args) -> std::result::Result<Exit, Ending> {
         (Some(pid), true) => Ok(tell(args, &profile, pid)?),
         (None, true) => match ask(args, &profile)? {
             Ok(()) => Ok(Exit::Done),
-            Err(No { why, .. }) => {
+            Err(No { why }) => {
                 log.info(&format!("{profile} is not ready: {why}"));
                 Ok(Exit::No)
             }

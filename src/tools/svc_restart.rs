@@ -44,10 +44,12 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         }
         Ok(wanted)
     })?;
-    // So many gateways are restarted at a time that a restart of all is no outage of all. The others go on running. One
-    // who names the gateways has them all at once.
+    // So many gateways are restarted at a time, and at most half of them, that a restart of all is no outage of all. The
+    // others go on running. One who names the gateways has them all at once.
     let rules = Rules::of(&Environment::inherited(), log);
-    let (turn, places) = if several.all { (Turn::InTurn, rules.places) } else { (Turn::Now, None) };
+    let half = profiles.len().div_ceil(2);
+    let (turn, places) =
+        if several.all { (Turn::InTurn, rules.places.map(|places| places.min(half))) } else { (Turn::Now, None) };
     let order = |profile: &Profile| restart::order(&context, profile, turn);
     let mut waves = profiles.chunks(places.unwrap_or(profiles.len()).max(1));
     while let Some(wave) = waves.next().filter(|_| !interrupt::caught()) {

@@ -1,7 +1,9 @@
 //! The volume: the profiles and the files of each. The runtime account owns all of it, so it is read and written with
 //! that account's rights. Only `give_back` acts as root; its documentation says why this is safe.
 
+pub mod autostart;
 pub mod boot_log;
+pub mod client;
 pub mod gateway_lock;
 pub mod give_back;
 pub mod home;

@@ -1,7 +1,6 @@
 //! The operations that need both the volume and the scan directory.
 
 pub mod action;
-pub mod autostart;
 pub mod await_watcher;
 pub mod container;
 pub mod context;

@@ -3,6 +3,7 @@
 use crate::ground::error::{Error, Result};
 use crate::ground::profile::Profile;
 use crate::s6::orders;
+use crate::s6::programs;
 use crate::s6::publish::{self, Change};
 use crate::s6::scandir::Listening;
 use crate::s6::staging::{Mark, Plan};
@@ -11,6 +12,8 @@ use crate::s6::template::Template;
 use crate::volume::ports;
 use crate::work::await_watcher;
 use crate::work::context::Context;
+use crate::work::gateway::turn;
+use crate::work::start;
 use std::ffi::OsString;
 
 /// The result of a registration.
@@ -50,6 +53,11 @@ pub fn register(
     // Without the lock, a start could give its order to a supervisor that is about to be replaced.
     let guard = if live { context.guard(profile)? } else { None };
     let mark = if up && !live { Mark::Up } else { Mark::Keep };
+    // An operator's start waits for nobody.
+    let is_up = || Ok::<_, Error>(live && programs::svstat(&slot)?.is_some_and(|stat| stat.up));
+    if up && (!is_up()? || turn::is_waiting(scandir, profile)) {
+        start::ask_for_now(context, profile);
+    }
     let plan = Plan { env, ..context.plan(profile, template, mark) };
     let done = publish::register(scandir, &plan, |owner| home.has(owner) == Ok(true), dry_run, deadline, log)?;
     drop(guard);

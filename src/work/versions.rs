@@ -3,11 +3,11 @@
 use crate::ground::error::Result;
 use crate::ground::record::Record;
 use crate::s6::programs;
+use crate::volume::client;
 use crate::volume::home::Home;
-use std::path::{Path, PathBuf};
-
-/// How many entries of a directory are looked at.
-const MOST: usize = 4096;
+use crate::volume::settings::Inherited;
+use std::ffi::OsStr;
+use std::path::PathBuf;
 
 /// The link of s6-overlay that leads to a directory named after its version.
 const OVERLAY: &str = "/package/admin/s6-overlay";
@@ -23,8 +23,12 @@ pub fn line(home: &Home) -> Result<Record> {
     let s6 = s6.and_then(|path| path.iter().find_map(|name| behind(name.to_str()?, "s6-")));
     let overlay = std::fs::read_link(OVERLAY).ok();
     let overlay = overlay.and_then(|path| behind(path.file_name()?.to_str()?, "s6-overlay-"));
+    // The gateways get the container's PATH. The scripts of a boot have a PATH of their own.
+    let path = Inherited::here()
+        .map(|inherited| inherited.path())
+        .or_else(|_| Ok(std::env::var_os("PATH").unwrap_or_default()))?;
     // The PATH may name directories in which the account can make links.
-    let client = account.act(|| Ok(client()))?;
+    let client = account.act(|| Ok(version_of_client(&path)))?;
     Ok(Record::new()
         .text("hermes-s6", env!("CARGO_PKG_VERSION"))
         .text("client", unknown(client))
@@ -34,28 +38,10 @@ pub fn line(home: &Home) -> Result<Record> {
         .number("gid", account.gid.into()))
 }
 
-/// The version of the first `hermes` on the PATH beside which Hermes Agent is installed, by the name of its metadata.
-fn client() -> Option<String> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).find_map(|dir| {
-        let program = dir.join("hermes").canonicalize().ok()?;
-        let pythons = names(&program.parent()?.parent()?.join("lib"));
-        pythons
-            .iter()
-            .filter(|dir| dir.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"python")))
-            .find_map(|python| {
-                let installed = names(&python.join("site-packages"));
-                let metadata = |path: &PathBuf| {
-                    let name = path.file_name()?.to_str()?.strip_suffix(".dist-info")?;
-                    behind(name, "hermes_agent-")
-                };
-                installed.iter().find_map(metadata)
-            })
-    })
-}
-
-fn names(dir: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(dir).into_iter().flatten().take(MOST).flatten().map(|entry| entry.path()).collect()
+/// The version of the first `hermes` on this PATH beside which Hermes Agent is installed, by the name of its metadata.
+fn version_of_client(path: &OsStr) -> Option<String> {
+    let metadata = |path: PathBuf| behind(path.file_name()?.to_str()?.strip_suffix(".dist-info")?, "hermes_agent-");
+    client::packages(path).iter().find_map(|packages| client::names(packages).into_iter().find_map(metadata))
 }
 
 /// The version behind this prefix: it begins with a digit.

@@ -22,6 +22,8 @@ mod layer;
 mod manifests;
 /// HERMES_OPEN_SCANDIR=1, with which the scandir belongs to the account.
 mod open_scandir;
+/// What an operator types in a shell of the container.
+mod operator;
 /// Profiles that appear, go and change their names while the container runs.
 mod profiles;
 /// Set-ups that cannot work, and the messages about them.

@@ -100,6 +100,8 @@ fn the_configuration_of_an_older_image_is_migrated_before_the_gateways() {
     }
     let failed = logs.lines().find(|line| line.contains("unable to migrate the configuration"));
     assert!(failed.is_some_and(|line| line.contains("profile=broken: hermes -p broken config migrate")), "{logs}");
+    // The first pass names the client that the gateways run.
+    container.sh("grep -m 1 -q 'begin .* client=[0-9]' /opt/data/logs/container-boot.log").code(0);
     // The boot pass came after it.
     container.sh("cd /opt/data; [ logs/container-boot.log -nt .hermes-s6.migrated ]").code(0);
     assert_eq!(container.sh("cat /opt/data/profiles/broken/config.yaml").ok(), "a: [");

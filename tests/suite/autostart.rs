@@ -258,3 +258,40 @@ fn a_start_for_once_is_over_after_a_hard_end_of_the_container() {
     tree.wait_down("new");
     assert_eq!(tree.profile("new").json()["gateway_state"], "running");
 }
+
+/// Row E8 of docs/failures.md.
+#[test]
+fn of_two_profiles_that_pin_one_port_the_one_that_the_list_allows_has_it() {
+    let tree = with(&[("HERMES_AUTOSTART_PROFILES", "!archive")]);
+    for name in ["archive", "coder"] {
+        tree.profile(name).env("API_SERVER_ENABLED=true\nAPI_SERVER_PORT=9333\n").intent("running");
+    }
+    let ran = tree.tool("hermes-reconcile-all").run();
+    ran.is(
+        111,
+        "*profile=default *\n*profile=archive prior_state=running action=failed port=none *\n\
+         *profile=coder prior_state=running action=started port=9333 *\n*done *\n",
+        "*warning: archive: it pins port 9333, and so does coder\n",
+    );
+    tree.wait_up("coder");
+    // The one that is left out is refused as long as the other one is wanted.
+    let ran = tree.tool("hermes-svc-start").arg("archive").run();
+    assert!(ran.code == 100 && ran.stderr.contains("9333") && ran.stderr.contains("coder"), "{ran}");
+    tree.tool("hermes-svc-stop").args(["-w", "coder"]).run().is(0, "profile=coder action=stopped\n", "");
+    tree.tool("hermes-svc-start").args(["-w", "archive"]).run().is(0, "profile=archive action=started\n", "");
+    assert!(tree.profile("archive").read("stand-in.env").contains("API_SERVER_PORT=9333\n"));
+}
+
+/// Nothing says that it is wanted, but that it is started.
+#[test]
+fn one_that_is_started_for_once_has_the_port_that_an_unwanted_one_pins_too() {
+    let tree = with(&[]);
+    for name in ["clone", "coder"] {
+        tree.profile(name).env("API_SERVER_ENABLED=true\nAPI_SERVER_PORT=9333\n");
+    }
+    tree.tool("hermes-reconcile-all").run();
+    tree.tool("hermes-svc-start").args(["-o", "-w", "coder"]).run().is(0, "profile=coder action=started\n", "");
+    assert!(tree.profile("coder").read("stand-in.env").contains("API_SERVER_PORT=9333\n"));
+    let ran = tree.tool("hermes-svc-start").args(["-o", "clone"]).run();
+    assert!(ran.code == 100 && ran.stderr.contains("coder"), "{ran}");
+}

@@ -987,6 +987,23 @@ fn a_default_whose_port_another_profile_pins_as_well_does_not_start_its_gateway(
     }
 }
 
+/// Rows A7, E8 of docs/failures.md. `profile create --clone-all` copies the state with the intent in it.
+#[test]
+fn a_clone_that_nobody_has_started_does_not_take_a_pinned_port_from_its_original() {
+    let tree = Tree::up();
+    let coder = tree.profile("coder").env("API_SERVER_ENABLED=true\nAPI_SERVER_PORT=9333\n").intent("running");
+    let (env, state) = (coder.read(".env"), coder.read("gateway_state.json"));
+    tree.profile("clone").env(&env).state(&state);
+    let ran = pass(&tree);
+    let clone = "reconcile: profile=clone prior_state=foreign action=failed port=none prior_exit=unknown\n";
+    let coder = "reconcile: profile=coder prior_state=running action=started port=9333 prior_exit=unknown\n";
+    let warning = "hermes-reconcile-all: warning: clone: it pins port 9333, and so does coder\n";
+    let default = line("default", "none", "registered");
+    ran.is(111, &(default + clone + coder + &done([3, 1, 1, 0, 0, 0, 0, 1])), warning);
+    tree.wait_up("coder");
+    tree.wait_down("clone");
+}
+
 /// `default` must not wait for thousands of other profiles, and s6-svscan looks at every slot in each scan.
 #[test]
 fn a_pass_asks_for_a_scan_after_its_first_slot_and_not_after_each() {

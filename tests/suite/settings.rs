@@ -36,7 +36,7 @@ for line in sys.stdin:
     os.environ.clear()
     os.environ.update(variables, HERMES_HOME=home, API_SERVER_PORT=port, HERMES_MANAGED_DIR=home + '/managed')
     try:
-        load_hermes_dotenv(hermes_home=home)
+        load_hermes_dotenv(hermes_home=home, project_env=home + '/venv/lib/python3/site-packages/.env')
         exec(bridge, {'os': os, '_hermes_home': pathlib.Path(home)})
         config = load_gateway_config()
         server = config.platforms.get(Platform.API_SERVER)
@@ -328,8 +328,9 @@ struct Ours {
 fn ours(path: &Path, account: &Account) -> Ours {
     let default = Profile::default_profile();
     let home = Home::open_as(path, account.clone()).expect("home");
-    let managed = path.join("managed").into_os_string();
-    let inherited = Inherited::given(Environment::of([("HERMES_MANAGED_DIR".into(), managed)]));
+    let at = |name: &str| path.join(name).into_os_string();
+    let variables = [("HERMES_MANAGED_DIR".into(), at("managed")), ("PATH".into(), at("venv/bin"))];
+    let inherited = Inherited::given(Environment::of(variables));
     let said = home.act(|dir| Settings::read(dir, &default, &inherited)).expect("settings");
     let is_unclear = !said.is_understood();
     let is_no_port = said.faults.iter().any(|fault| fault.text.starts_with("there is no port"));
@@ -366,14 +367,18 @@ fn either_we_read_the_settings_as_hermes_agent_does_or_we_say_that_we_do_not_kno
             0 => files.push((".op.env", dotenv(&mut dice))),
             1 => files.push(("managed/.env", dotenv(&mut dice))),
             2 => files.push(("managed/config.yaml", config(&mut dice))),
+            3 => files.push(("venv/lib/python3/site-packages/.env", dotenv(&mut dice))),
             _ => {}
         }
         let profile = tree.profile(&format!("p{at:05}"));
         let dir = profile.dir.clone();
         let mut profile = profile;
         if files.iter().any(|(name, _)| name.starts_with("managed/")) {
-            std::fs::create_dir(dir.join("managed")).expect("managed");
-            std::os::unix::fs::chown(dir.join("managed"), Some(tree.uid), Some(tree.gid)).expect("owner");
+            profile = profile.directory("managed");
+        }
+        if files.iter().any(|(name, _)| name.starts_with("venv/")) {
+            let made = "mkdir -p venv/bin venv/lib/python3/site-packages/hermes_cli; touch venv/bin/hermes";
+            tree.tool_as_account("sh").directory(&dir).args(["-ec", made]).run().is(0, "", "");
         }
         for (name, text) in &mut files {
             // A typing error in a tag or an alias would make text that is left out of these files.

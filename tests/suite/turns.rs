@@ -100,8 +100,19 @@ fn a_start_that_an_operator_asks_for_waits_for_nobody() {
     tree.tool_as_account("hermes-svc-start").args(["-W", "down"]).run().is(0, "profile=down action=started\n", "");
     tree.tool("hermes-svc-start").args(["-W", "new"]).run().is(0, "profile=new action=started\n", "");
     tree.tool("hermes-svc-restart").args(["-W", "down"]).run().is(0, "profile=down action=restarted\n", "");
+    // To register with -u is to ask for a start.
+    tree.tool("hermes-svc-stop").args(["-w", "down"]).run().is(0, "profile=down action=stopped\n", "");
+    for name in ["registered", "down"] {
+        tree.profile(name);
+        tree.tool("hermes-svc-register").args(["-u", name]).run().is(
+            0,
+            &format!("profile={name} action=* port=*\n"),
+            "",
+        );
+        ready(&tree, name);
+    }
     assert_eq!(note(&tree, "a"), "waits for its turn (0 before it)");
-    for name in ["b", "down", "new"] {
+    for name in ["b", "down", "new", "registered"] {
         assert!(!tree.profile_dir(name).join(".hermes-s6.start-now").exists());
     }
     // A start of all goes in turn.
@@ -110,6 +121,20 @@ fn a_start_that_an_operator_asks_for_waits_for_nobody() {
     wait_until("c to stand in line", || note(&tree, "c") == "waits for its turn (1 before it)");
     go(&tree, "gate");
     ["gate", "a", "c"].iter().for_each(|name| ready(&tree, name));
+}
+
+#[test]
+fn the_wait_for_a_turn_is_no_uptime() {
+    let tree = gated(&[]);
+    wait_in_line(&tree, "a");
+    let seconds = || tree.svstat("a", "updownfor").and_then(|s| s[0].parse::<u64>().ok()).unwrap_or(0);
+    wait_until("it to have waited", || seconds() >= 3);
+    go(&tree, "gate");
+    ready(&tree, "a");
+    let ran = tree.tool("hermes-svc-status").args(["-j", "a"]).run();
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).expect("a record");
+    let uptime = json["uptime"].as_u64().expect("an uptime");
+    assert!(uptime + 2 <= seconds(), "{ran}");
 }
 
 #[test]
@@ -248,6 +273,27 @@ fn a_restart_of_all_takes_one_after_another_and_the_others_go_on() {
     restart.wait().is(0, "profile=a action=restarted\nprofile=b action=restarted\nprofile=c action=restarted\n", "");
     names.iter().for_each(|name| ready(&tree, name));
     assert_eq!(names.map(|name| tree.profile(name).starts()), [2, 2, 2]);
+}
+
+#[test]
+fn a_restart_of_all_leaves_half_of_the_gateways_up_where_there_are_places_for_all() {
+    let mut tree = Tree::new();
+    tree.env.push(("HERMES_START_LIMIT".to_string(), "8".to_string()));
+    tree.svscan();
+    let names = ["a", "b"];
+    for name in names {
+        drop(tree.profile(name).intent("running"));
+    }
+    tree.tool("hermes-reconcile-all").run();
+    names.iter().for_each(|name| ready(&tree, name));
+    let before = tree.gateway("b");
+    drop(tree.profile("a").stand_in(GATE));
+    let restart = tree.tool("hermes-svc-restart").arg("-a").start();
+    wait_until("a to be restarted", || tree.profile("a").starts() == 2);
+    assert!(restart.is_running() && is_ready(&tree, "b") && tree.gateway("b") == before);
+    go(&tree, "a");
+    restart.wait().is(0, "profile=a action=restarted\nprofile=b action=restarted\n", "");
+    names.iter().for_each(|name| ready(&tree, name));
 }
 
 /// Row H4 of docs/failures.md.

@@ -458,6 +458,27 @@ fn a_run_that_fails_is_reported_and_tried_again_unless_it_never_will_work() {
     assert_eq!(stderr, wanted.map(|w| format!("hermes-profile-watch: warning: {w}")));
 }
 
+/// A profile for which s6-svscan has no room is tried again for ever.
+#[test]
+fn a_run_that_fails_again_and_again_is_told_of_once() {
+    let volume = Volume::new();
+    let script = r#"echo "$1" >>"$0"; echo "no room" >&2; case $(grep -c . "$0") in 3) exit 99 ;; *) exit 111 ;; esac"#;
+    let mut watch = Watch::start(&volume, &["-i", "0", "-v"], script);
+    volume.profile("coder");
+    wait_until("another failure", || watch.stderr().contains("sh coder exited 99"));
+    // After a change it is told of anew.
+    fs::remove_dir_all(volume.home.join("profiles/coder")).unwrap();
+    wait_until("the end of that run", || watch.stderr().matches("exited 111").count() == 2);
+    watch.end();
+    assert_eq!(watch.lines().len(), 4);
+    let stderr = watch.stderr();
+    // The lines of the runs themselves come whenever they come.
+    let own = stderr.lines().filter(|line| *line != "no room").map(|line| line.splitn(3, ": ").last().unwrap_or(line));
+    let once = ["running sh coder", "sh coder exited 111"];
+    let wanted = [&["coder: Appeared"], &once[..], &["sh coder exited 99", "coder: Gone"], &once].concat();
+    assert_eq!((own.collect::<Vec<_>>(), stderr.matches("no room").count()), (wanted, 2), "{stderr}");
+}
+
 #[test]
 fn a_program_that_is_missing_is_a_warning() {
     let volume = Volume::new();

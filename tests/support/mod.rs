@@ -19,7 +19,7 @@ mod wait;
 
 pub use glob::glob;
 pub use port::{free_port, preferred_port};
-pub use process::{Process, kill, processes, processes_of, start_time};
+pub use process::{Process, instances, kill, processes, processes_of, start_time};
 pub use profile::Profile;
 pub use program::executable;
 pub use snapshot::snapshot;

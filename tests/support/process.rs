@@ -75,3 +75,10 @@ pub fn kill(pid: u32, signal: Signal) {
         wait_until("a killed process to end", || start_time(pid) != before);
     }
 }
+
+/// How many inotify instances this process has.
+pub fn instances(pid: u32) -> usize {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    targets.filter(|target| target == Path::new("anon_inode:inotify")).count()
+}

@@ -53,13 +53,13 @@ impl Tree {
         });
     }
 
-    /// Entries of the scandir that are neither slots nor s6's nor a lock. There must be none after a command.
+    /// Entries of the scandir that are neither slots nor s6's nor s6-rc's nor a lock. There must be none after a command.
     pub fn leftovers(&self) -> Vec<String> {
         let mut names: Vec<String> = (fs::read_dir(self.scandir()).expect("scandir").flatten())
             .map(|e| e.file_name().to_string_lossy().into_owned())
             .filter(|n| {
                 n != ".s6-svscan"
-                    && ![".hermes-s6.lock", ".hermes-s6.turns"].contains(&n.as_str())
+                    && ![".hermes-s6.lock", ".hermes-s6.turns", "s6rc-oneshot-runner"].contains(&n.as_str())
                     && !n.starts_with("gateway-")
             })
             .collect();

@@ -154,9 +154,7 @@ impl Running {
 
     /// How many inotify instances the tool has.
     pub fn instances(&self) -> usize {
-        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).into_iter().flatten().flatten();
-        let targets = descriptors.filter_map(|d| std::fs::read_link(d.path()).ok());
-        targets.filter(|target| target == Path::new("anon_inode:inotify")).count()
+        super::instances(self.pid)
     }
 
     /// Wait until the tool has ended.

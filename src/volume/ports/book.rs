@@ -9,6 +9,7 @@ use crate::ground::error::{Error, Kind, Result};
 use crate::ground::lock;
 use crate::ground::message::Log;
 use crate::ground::profile::Profile;
+use crate::volume::autostart::Autostart;
 use crate::volume::gateway_lock::{self, Holding};
 use crate::volume::home::Home;
 use crate::volume::settings::{Inherited, Pin};
@@ -78,6 +79,7 @@ pub struct Book<'a> {
     range: Range,
     reserved: BTreeSet<u16>,
     inherited: Inherited,
+    autostart: Autostart,
     pins: Pins,
     /// When to stop reading the files of profiles.
     budget: Deadline,
@@ -136,11 +138,35 @@ impl<'a> Book<'a> {
         deadline: Deadline,
         log: &'a dyn Log,
     ) -> Result<Book<'a>> {
-        match lock(home, deadline.or_after_ms(PATIENCE_MS), log) {
-            Ok(fd) => Ok(Book { _lock: Some(fd), ..Book::read(home, profiles, range, Access::Locked, log)? }),
-            Err((error, true)) => Book::read(home, profiles, range, Access::Unwritable(error), log),
-            Err((error, false)) => Err(error),
+        match Book::open_or_peek(home, profiles, range, deadline, log)? {
+            (_, Some(error)) => Err(error),
+            (book, None) => Ok(book),
         }
+    }
+
+    /// As `open_for`, but if the lock is not free in time, the result is a book that was read without it, and the error.
+    ///
+    /// # Errors
+    /// As `open`, except the one for the lock.
+    pub fn open_or_peek(
+        home: &'a Home,
+        profiles: Result<Vec<Profile>>,
+        range: Range,
+        deadline: Deadline,
+        log: &'a dyn Log,
+    ) -> Result<(Book<'a>, Option<Error>)> {
+        // The lock is for the record. The files of the profiles are read before it is taken: others must not have to wait
+        // for the lock because a file is slow to read.
+        let mut book = Book::of_pins(home, profiles, range, log)?;
+        let mut late = None;
+        match lock(home, deadline.or_after_ms(PATIENCE_MS), log) {
+            Ok(fd) => (book.access, book._lock) = (Access::Locked, Some(fd)),
+            Err((error, true)) => book.access = Access::Unwritable(error),
+            Err((error, false)) if error.kind == Kind::TimedOut => late = Some(error),
+            Err((error, false)) => return Err(error),
+        }
+        book.read_record()?;
+        Ok((book, late))
     }
 
     /// Read without the lock. Assignments can be shown, and `save` does nothing.
@@ -148,39 +174,37 @@ impl<'a> Book<'a> {
     /// # Errors
     /// As `open`, except the one for the lock.
     pub fn peek(home: &'a Home, range: Range, log: &'a dyn Log) -> Result<Book<'a>> {
-        Book::read(home, home.scan().map(|scan| scan.profiles), range, Access::Peek, log)
+        let mut book = Book::of_pins(home, home.scan().map(|scan| scan.profiles), range, log)?;
+        book.read_record()?;
+        Ok(book)
     }
 
-    fn read(
-        home: &'a Home,
-        profiles: Result<Vec<Profile>>,
-        range: Range,
-        access: Access,
-        log: &'a dyn Log,
-    ) -> Result<Book<'a>> {
+    /// A book with the pins of these profiles, and without the lock and the record.
+    fn of_pins(home: &'a Home, profiles: Result<Vec<Profile>>, range: Range, log: &'a dyn Log) -> Result<Book<'a>> {
         let (profiles, unlisted) = match profiles {
             Ok(profiles) => (profiles, None),
             Err(error) => (Vec::new(), Some(error)),
         };
+        let inherited = Inherited::here()?;
         let mut book = Book {
             home,
             log,
             range,
             reserved: reserved()?.into_iter().collect(),
-            inherited: Inherited::here()?,
+            autostart: Autostart::of(inherited.environment()),
+            inherited,
             pins: Pins::default(),
             budget: Deadline::after_ms(BUDGET_MS),
             asked: false,
             claims: BTreeMap::new(),
             record: PortsFile::default(),
             owners: BTreeMap::new(),
-            access,
+            access: Access::Peek,
             unlisted,
             changed: false,
             _lock: None,
         };
         let late = home.act(|dir| {
-            book.record = PortsFile::read(dir, &home.path.join(FILE))?;
             let in_time = |profile: &&Profile| {
                 let passed = book.budget.passed();
                 if !passed {
@@ -195,19 +219,24 @@ impl<'a> Book<'a> {
             let why = book.late();
             log.warning(&format!("{}: {late} profiles may pin a port that is given to another", why.text));
         }
-        for (profile, port) in &book.record.ports {
-            book.owners.entry(*port).or_insert_with(|| profile.clone());
-        }
-        let shown = home.path.join(FILE);
-        if let Some(why) = &book.record.broken {
-            log.warning(&format!("{} is of no use: {why}", shown.display()));
-        }
-        if let Some(name) = book.record.foreign.keys().next() {
-            let count = book.record.foreign.len();
-            let text = format!("{}: ignored {count} that are not a profile and its port, first", shown.display());
-            log.warning(&format!("{text} \"{}\"", name.chars().take(64).collect::<String>()));
-        }
         Ok(book)
+    }
+
+    fn read_record(&mut self) -> Result<()> {
+        let shown = self.home.path.join(FILE);
+        self.record = self.home.act(|dir| PortsFile::read(dir, &shown))?;
+        for (profile, port) in &self.record.ports {
+            self.owners.entry(*port).or_insert_with(|| profile.clone());
+        }
+        if let Some(why) = &self.record.broken {
+            self.log.warning(&format!("{} is of no use: {why}", shown.display()));
+        }
+        if let Some(name) = self.record.foreign.keys().next() {
+            let count = self.record.foreign.len();
+            let text = format!("{}: ignored {count} that are not a profile and its port, first", shown.display());
+            self.log.warning(&format!("{text} \"{}\"", name.chars().take(64).collect::<String>()));
+        }
+        Ok(())
     }
 
     /// The port of this profile: its pin, else its recorded port, else its preferred port or the next free one above
@@ -291,8 +320,8 @@ impl<'a> Book<'a> {
     }
 
     /// Another profile that pins this port and has no smaller claim to it. A gateway that runs has the greatest claim,
-    /// and one that is wanted has the next. So a clone that nobody has started takes the port from neither of these
-    /// (E8).
+    /// and one that a boot starts has the next. So a clone that nobody has started takes the port from neither of these
+    /// (E8), whatever the state says that was copied with it, and neither does one that the operator's list leaves out.
     fn rival(&mut self, port: u16, profile: &Profile) -> Result<Option<Profile>> {
         let others: Vec<Profile> = self.pins.others_at(port, profile).cloned().collect();
         if others.is_empty() {
@@ -314,7 +343,11 @@ impl<'a> Book<'a> {
         }
         let home = self.home;
         let unable = |e| Error::system("read", home.shown(profile, state::FILE), e);
-        let is_wanted = home.within(profile, |dir| Ok(State::read(dir).map_err(unable)?.prior().starts()))?;
+        let is_wanted = home.within(profile, |dir| {
+            let state = State::read(dir).map_err(unable)?;
+            let owner = state.owner(dir).map_err(unable)?;
+            Ok(state.prior_of(profile, owner.as_deref()).starts() && self.autostart.allows(profile))
+        })?;
         let claim = match (gateway_lock::holder(home, profile)?, is_wanted) {
             (Holding::Held(_), _) => Claim::Runs,
             (Holding::Free, Some(true)) => Claim::Wanted,

@@ -1,11 +1,13 @@
 //! The variables that a gateway inherits. The profile's `.env` overrides them, and they override `config.yaml`.
 
 use super::managed::{self, Managed};
+use super::project::Project;
 use crate::ground::environment::{self, Environment};
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::message::Silent;
 use crate::ground::profile::Profile;
 use std::cell::OnceCell;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// The inherited variables.
@@ -16,6 +18,8 @@ pub struct Inherited {
     is_own: bool,
     /// The managed files. They are read once, when the first profile is asked for.
     managed: OnceCell<Result<Managed>>,
+    /// The `.env` of Hermes Agent's own directory, read in the same way.
+    project: OnceCell<Result<Project>>,
 }
 
 impl Inherited {
@@ -37,12 +41,17 @@ impl Inherited {
             None if std::env::var_os("HERMES_S6_SUPERVISED_CHILD").is_some() => {}
             None => environment = Environment::inherited(),
         }
-        Ok(Inherited { environment, is_own: false, managed: OnceCell::new() })
+        Ok(Inherited { environment, is_own: false, managed: OnceCell::new(), project: OnceCell::new() })
     }
 
     /// The environment of one gateway, as the gateway was started with it.
     pub fn given(environment: Environment) -> Inherited {
-        Inherited { environment, is_own: true, managed: OnceCell::new() }
+        Inherited { environment, is_own: true, managed: OnceCell::new(), project: OnceCell::new() }
+    }
+
+    /// The variables themselves, also those that belong to `default`.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     /// The managed files. Call this with the account's rights.
@@ -52,6 +61,20 @@ impl Inherited {
     pub fn managed(&self) -> Result<&Managed> {
         let named = || self.environment.var(managed::VARIABLE).map(|dir| dir.to_string_lossy().into_owned());
         self.managed.get_or_init(|| Managed::read(named())).as_ref().map_err(Error::clone)
+    }
+
+    /// The `.env` of Hermes Agent's own directory. Call this with the account's rights.
+    ///
+    /// # Errors
+    /// As `Project::read`.
+    pub fn project(&self) -> Result<&Project> {
+        self.project.get_or_init(|| Project::read(&self.path())).as_ref().map_err(Error::clone)
+    }
+
+    /// The PATH of the gateways.
+    pub fn path(&self) -> OsString {
+        let own = || std::env::var_os("PATH").unwrap_or_default();
+        self.environment.var("PATH").map_or_else(own, OsStr::to_os_string)
     }
 
     /// The value of this variable that the profile's gateway inherits. Bytes that are not UTF-8 are replaced. The
@@ -68,7 +91,6 @@ impl Inherited {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsStr;
 
     #[test]
     fn the_containers_api_server_is_inherited_by_default_only() {
@@ -77,7 +99,7 @@ mod tests {
         let default = Profile::default_profile();
         let coder = Profile::parse(OsStr::new("coder")).unwrap();
         let own = Inherited::given(environment.clone());
-        let inherited = Inherited { environment, is_own: false, managed: OnceCell::new() };
+        let inherited = Inherited { is_own: false, ..Inherited::given(environment) };
         assert_eq!(inherited.get(&default, "API_SERVER_PORT").as_deref(), Some("8642"));
         assert_eq!(inherited.get(&coder, "API_SERVER_PORT"), None);
         assert_eq!(inherited.get(&coder, "BASE").as_deref(), Some("9000"));

@@ -1,7 +1,8 @@
 //! The settings in a profile's own files: `.env`, `config.yaml` and the legacy `gateway.json`. They are read as Hermes
 //! Agent reads them (`hermes_cli/env_loader.py`, `gateway/config.py`): `.env` overrides the inherited variables, these
 //! override the variables that are keys at the top of `config.yaml`, then comes the rest of `config.yaml`, and that
-//! overrides `gateway.json`. The managed files override all of them.
+//! overrides `gateway.json`. The managed files override all of them. The `.env` in the directory of Hermes Agent's own code
+//! comes behind the inherited variables, and before them if the profile has no `.env`.
 //!
 //! Reading has three results, which are kept apart. The files were understood; perhaps they set nothing. Or a file was
 //! looked at and cannot be used, which is a `Fault`. Or a file could not be looked at just now, which is an error.
@@ -14,6 +15,7 @@ mod config_yaml;
 mod dotenv;
 mod inherited;
 mod managed;
+mod project;
 mod python;
 mod scalar;
 mod yaml;
@@ -29,6 +31,7 @@ use crate::volume::home::Home;
 use config_yaml::{ApiServer, ConfigYaml};
 use dotenv::Dotenv;
 use managed::Managed;
+use project::Project;
 use python::Unclear;
 use std::os::fd::AsFd;
 
@@ -150,7 +153,14 @@ impl Settings {
 }
 
 /// The variables of the API server: the switch, the key, and the port.
-const NAMES: [&str; 3] = ["API_SERVER_ENABLED", "API_SERVER_KEY", "API_SERVER_PORT"];
+const NAMES: [&str; 3] = ["API_SERVER_ENABLED", "API_SERVER_KEY", PORT];
+const PORT: &str = "API_SERVER_PORT";
+
+/// Does one of `words` occur in this text? UTF-16 text has NULs between its letters, so words cannot be found in it.
+fn has_any(bytes: &[u8], words: &[&str]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    bytes.contains(&0) || words.iter().any(|word| text.contains(word))
+}
 
 /// The value of a variable, and the file that sets it; `None` for the container's environment.
 type Set = (String, Option<&'static str>);
@@ -165,6 +175,9 @@ fn enables([enabled, key, _]: &[Option<Set>; 3]) -> bool {
 struct Variables<'a> {
     managed: &'a Dotenv,
     own: Dotenv,
+    /// Does the profile have a `.env`?
+    has_own: bool,
+    project: &'a Project,
     inherited: &'a Inherited,
 }
 
@@ -172,7 +185,15 @@ impl Variables<'_> {
     fn get(&self, profile: &Profile, name: &str) -> Option<Set> {
         let managed = self.managed.get(name).map(|value| (value.to_string(), Some(managed::DOTENV)));
         let own = || self.own.get(name).map(|value| (value.to_string(), Some(DOTENV)));
-        managed.or_else(own).or_else(|| self.inherited.get(profile, name).map(|value| (value, None)))
+        let project = || self.project.env.get(name).map(|value| (value.to_string(), Some(self.project.file)));
+        let inherited = || self.inherited.get(profile, name).map(|value| (value, None));
+        let set = managed.or_else(own);
+        match self.has_own {
+            false => set.or_else(project).or_else(inherited),
+            // hermes-run-gateway always hands a port over, and then this file does not change it.
+            true if name == PORT => set.or_else(inherited),
+            true => set.or_else(inherited).or_else(project),
+        }
     }
 }
 
@@ -198,7 +219,7 @@ impl Complaints {
         let mut files = Files { home, profile, faults: Vec::new() };
         files.config(&Managed::default(), &[""])?;
         let config = files.faults.drain(..).find(|fault| fault.file == Some(CONFIG)).map(|fault| fault.text);
-        let env = files.dotenv(inherited, &["API_SERVER_KEY"])?;
+        let (env, _) = files.dotenv(inherited, &["API_SERVER_KEY"])?;
         let key = env.get("API_SERVER_KEY").map(|key| key.trim().chars().count());
         Ok(Complaints { config, short_key: key.is_some_and(|length| (1..SHORTEST_KEY).contains(&length)) })
     }
@@ -230,14 +251,16 @@ impl<H: AsFd> Files<'_, H> {
         words: &[&str],
     ) -> Result<Variables<'a>> {
         self.faults.extend(managed.faults.iter().cloned());
-        let own = self.dotenv(inherited, &[words, &[managed::VARIABLE]].concat())?;
+        let (own, has_own) = self.dotenv(inherited, &[words, &[managed::VARIABLE]].concat())?;
+        let project = inherited.project()?;
+        self.faults.extend(project.fault.clone());
         if own.get(managed::VARIABLE).is_some() {
             self.fault(Some(DOTENV), true, format!("{} is not followed here", managed::VARIABLE));
         }
         if self.file(OP_ENV, words)?.is_some() {
             self.fault(Some(OP_ENV), true, format!("has variables that are not read here: set them in {DOTENV}"));
         }
-        Ok(Variables { managed: &managed.env, own, inherited })
+        Ok(Variables { managed: &managed.env, own, has_own, project, inherited })
     }
 
     /// The pin, if these variables decide alone: Hermes Agent uses the port of the environment only if a variable also
@@ -248,14 +271,20 @@ impl<H: AsFd> Files<'_, H> {
         Some(self.pin(Some(port), *file))
     }
 
-    /// The variables in `.env`. There are none if none of `words` occurs in the file.
-    fn dotenv(&mut self, inherited: &Inherited, words: &[&str]) -> Result<Dotenv> {
-        let Some(bytes) = self.file(DOTENV, words)? else { return Ok(Dotenv::default()) };
-        Ok(Dotenv::parse(&bytes, &|name| inherited.get(self.profile, name)).unwrap_or_else(|Unclear| {
+    /// The variables in `.env`, and whether there is such a file. There are no variables if none of `words` occurs in it.
+    fn dotenv(&mut self, inherited: &Inherited, words: &[&str]) -> Result<(Dotenv, bool)> {
+        let (is_there, bytes) = match self.content(DOTENV)? {
+            Content::Absent => (false, None),
+            Content::Bytes(bytes) => (true, has_any(&bytes, words).then_some(bytes)),
+            Content::Unfit(_) => (true, None),
+        };
+        let parse = |bytes: Vec<u8>| Dotenv::parse(&bytes, &|name| inherited.get(self.profile, name));
+        let env = bytes.map_or_else(|| Ok(Dotenv::default()), parse).unwrap_or_else(|Unclear| {
             let text = "not read: Hermes Agent mends it first, or it grows too large";
             self.fault(Some(DOTENV), true, text.to_string());
             Dotenv::default()
-        }))
+        });
+        Ok((env, is_there))
     }
 
     /// The settings in `config.yaml`, overridden by the managed ones. `None` if the file does not exist, if Hermes Agent
@@ -282,23 +311,22 @@ impl<H: AsFd> Files<'_, H> {
     /// The bytes of a file. `None` if the file does not exist, or none of `words` occurs in it. Most files have none of
     /// the words, and need not be parsed.
     fn file(&mut self, file: &'static str, words: &[&str]) -> Result<Option<Vec<u8>>> {
-        let path = format!("{}/{file}", self.profile.path());
-        match roots_links::read(&self.home, &path, LIMIT).map_err(|e| Error::system("read", &path, e))? {
-            Content::Absent => Ok(None),
-            // UTF-16 text has NULs between its letters, so the word cannot be found in it.
-            Content::Bytes(bytes) => {
-                let text = String::from_utf8_lossy(&bytes);
-                let is_of_use = bytes.contains(&0) || words.iter().any(|word| text.contains(word));
-                Ok(is_of_use.then_some(bytes))
-            }
-            Content::Unfit(why) => {
-                // Hermes Agent cannot read a directory either, so it finds nothing there that is not found here.
-                let is_unread = why != "a directory";
-                let text = format!("not read: {why}");
-                self.faults.push(Fault { file: Some(file), is_unclear: false, is_unread, text });
-                Ok(None)
-            }
+        match self.content(file)? {
+            Content::Bytes(bytes) => Ok(has_any(&bytes, words).then_some(bytes)),
+            Content::Absent | Content::Unfit(_) => Ok(None),
         }
+    }
+
+    /// The content of a file. One that is there and cannot be read is a fault.
+    fn content(&mut self, file: &'static str) -> Result<Content> {
+        let path = format!("{}/{file}", self.profile.path());
+        let content = roots_links::read(&self.home, &path, LIMIT).map_err(|e| Error::system("read", &path, e))?;
+        if let Content::Unfit(why) = &content {
+            // Hermes Agent cannot read a directory either, so it finds nothing there that is not found here.
+            let (is_unread, text) = (*why != "a directory", format!("not read: {why}"));
+            self.faults.push(Fault { file: Some(file), is_unclear: false, is_unread, text });
+        }
+        Ok(content)
     }
 
     /// The pin that a number in this file makes. If the setting is not a number (`None`), Hermes Agent uses its own

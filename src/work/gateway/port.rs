@@ -56,17 +56,13 @@ pub fn export(home: &Home, profile: &Profile, environment: &mut Environment, log
             return Ok(());
         }
     }
-    let mut book = match Book::open(home, range, Deadline::after_ms(PATIENCE_MS), log) {
-        // A process that never releases the lock must not keep the gateway down. A recorded port can be used without
-        // the lock.
-        Err(error) if error.kind == Kind::TimedOut => {
-            log.warning(&error.text);
-            Book::peek(home, range, log)
-        }
-        opened => opened,
-    }
-    .map_err(permanent)?;
-    let assignment = book.assign(profile)?;
+    // A process that never releases the lock must not keep the gateway down. A recorded port can be used without the lock.
+    let profiles = home.scan().map(|scan| scan.profiles);
+    let opened = Book::open_or_peek(home, profiles, range, Deadline::after_ms(PATIENCE_MS), log);
+    let (mut book, late) = opened.map_err(permanent)?;
+    late.iter().for_each(|error| log.warning(&error.text));
+    // Whoever started this gateway wants it, also where no intent says so (`hermes-svc-start -o`).
+    let assignment = book.assign_if_wanted(profile)?;
     if let Err(error) = book.save() {
         log.warning(&error.text);
     }

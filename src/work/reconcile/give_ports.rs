@@ -38,17 +38,21 @@ pub fn give_ports(
     // The account's rights are borrowed once for all profiles. Borrowing them for each profile would be a fifth of the
     // time of a pass over a thousand profiles.
     let looked = context.home.act(|_| {
+        // All renames come first, because a renamed profile may want a port that another one pins too.
+        for profile in profiles {
+            let followed = crowd.about(profile, || rename::follow(context, &mut book, profile));
+            renamed.insert(profile.clone(), followed);
+        }
         let mut give = |profile: &Profile| {
-            let followed = rename::follow(context, &mut book, profile);
+            let followed = renamed.get(profile).is_some_and(Result::is_ok);
             // While another process holds the lock, recorded ports can be shown, and no new port can be given.
-            if followed.is_ok() && (book.is_locked(context.dry_run) || book.knows(profile)) {
+            if followed && (book.is_locked(context.dry_run) || book.knows(profile)) {
                 match book.assign(profile) {
                     // The error is the same for all profiles, so it is kept once.
                     Err(error) if error.kind == Kind::TimedOut => late = Err(error),
                     assigned => drop(given.insert(profile.clone(), assigned)),
                 }
             }
-            renamed.insert(profile.clone(), followed);
         };
         profiles.iter().for_each(|profile| crowd.about(profile, || give(profile)));
         Ok(())
@@ -72,11 +76,8 @@ fn open<'a>(context: &Context<'a>, all: &[Profile], listed: Result<()>) -> Resul
     if dry_run {
         return Book::peek(home, range, log);
     }
-    match Book::open_for(home, listed.map(|()| all.to_vec()), range, deadline.or_after_ms(PATIENCE_MS), log) {
-        Err(error) if error.kind == Kind::TimedOut => {
-            log.warning(&error.text);
-            Book::peek(home, range, log)
-        }
-        opened => opened,
-    }
+    let profiles = listed.map(|()| all.to_vec());
+    let (book, late) = Book::open_or_peek(home, profiles, range, deadline.or_after_ms(PATIENCE_MS), log)?;
+    late.iter().for_each(|error| log.warning(&error.text));
+    Ok(book)
 }

@@ -9,7 +9,22 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 /// The running children, and the command that starts another.
 pub struct Children {
     prog: Vec<OsString>,
-    running: Vec<(Profile, Child)>,
+    running: Vec<Run>,
+}
+
+/// A run.
+struct Run {
+    profile: Profile,
+    child: Child,
+    /// Is its output dropped?
+    quiet: bool,
+}
+
+/// How a run ended.
+pub struct Ended {
+    pub profile: Profile,
+    pub status: ExitStatus,
+    pub quiet: bool,
 }
 
 impl Children {
@@ -17,37 +32,39 @@ impl Children {
         Children { prog, running: Vec::new() }
     }
 
-    /// Run `prog... NAME`, with nothing on its standard input.
-    pub fn start(&mut self, profile: &Profile) -> std::io::Result<()> {
+    /// Run `prog... NAME`, with nothing on its standard input. `quiet` drops its output.
+    pub fn start(&mut self, profile: &Profile, quiet: bool) -> std::io::Result<()> {
         let mut words = self.prog.iter();
         let program = words.next().ok_or(std::io::ErrorKind::InvalidInput)?;
-        let child = Command::new(program).args(words).arg(profile.as_str()).stdin(Stdio::null()).spawn()?;
-        self.running.push((profile.clone(), child));
+        let mut command = Command::new(program);
+        command.args(words).arg(profile.as_str()).stdin(Stdio::null());
+        if quiet {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        self.running.push(Run { profile: profile.clone(), child: command.spawn()?, quiet });
         Ok(())
     }
 
     /// Collect the children that have ended.
-    pub fn reap(&mut self) -> Vec<(Profile, ExitStatus)> {
+    pub fn reap(&mut self) -> Vec<Ended> {
         let mut ended = Vec::new();
-        self.running.retain_mut(|(profile, child)| match child.try_wait() {
-            Ok(None) => true,
-            Ok(Some(status)) => {
-                ended.push((profile.clone(), status));
-                false
-            }
-            // If SIGCHLD is ignored, nobody can say how the child ended. It then counts as successful.
-            Err(_) => {
-                ended.push((profile.clone(), ExitStatus::from_raw(0)));
-                false
-            }
+        self.running.retain_mut(|Run { profile, child, quiet }| {
+            let status = match child.try_wait() {
+                Ok(None) => return true,
+                Ok(Some(status)) => status,
+                // If SIGCHLD is ignored, nobody can say how the child ended. It then counts as successful.
+                Err(_) => ExitStatus::from_raw(0),
+            };
+            ended.push(Ended { profile: profile.clone(), status, quiet: *quiet });
+            false
         });
         ended
     }
 
     /// Send SIGTERM to all children.
     pub fn terminate(&self) {
-        for (_, child) in &self.running {
-            let _ = kill_process(Pid::from_child(child), Signal::TERM);
+        for run in &self.running {
+            let _ = kill_process(Pid::from_child(&run.child), Signal::TERM);
         }
     }
 

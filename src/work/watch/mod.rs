@@ -14,12 +14,13 @@ use crate::ground::error::{Error, Exit, Result, cause_text};
 use crate::ground::message::Log;
 use crate::ground::profile::Profile;
 use crate::volume::home::Home;
-use children::Children;
+use children::{Children, Ended};
 use events::Events;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use schedule::{Change, Schedule};
 use signals::{Signals, came};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt as _;
@@ -77,8 +78,18 @@ pub fn run(home: Home, options: Options, log: &dyn Log) -> Result<()> {
     let children = Children::of(options.prog);
     let schedule = Schedule::default();
     let interval = options.interval;
-    let mut watcher =
-        Watcher { home, tree, schedule, children, interval, log, looked: now, listen_from: now, due: None };
+    let mut watcher = Watcher {
+        home,
+        tree,
+        schedule,
+        children,
+        failed: HashMap::new(),
+        interval,
+        log,
+        looked: now,
+        listen_from: now,
+        due: None,
+    };
     let found = watcher.look()?;
     watcher.begin(found, now)?;
     say_ready()?;
@@ -103,6 +114,8 @@ struct Watcher<'a> {
     tree: Tree<'a>,
     schedule: Schedule,
     children: Children,
+    /// How the last run ended for each profile whose runs fail.
+    failed: HashMap<Profile, ExitStatus>,
     interval: Option<Duration>,
     log: &'a dyn Log,
     /// When the last look began.
@@ -154,43 +167,48 @@ impl Watcher<'_> {
 
     fn reap(&mut self, signals: &Signals) {
         if came(&signals.child) {
-            for (profile, status) in self.children.reap() {
-                let again = self.report(&profile, status);
-                self.schedule.ended(&profile, again, Instant::now());
+            for ended in self.children.reap() {
+                let again = self.report(&ended);
+                self.schedule.ended(&ended.profile, again, Instant::now());
             }
         }
     }
 
     fn start(&mut self, profile: &Profile, now: Instant) {
         let shown = self.children.shown(profile);
-        match self.children.start(profile) {
+        // A run that has failed is tried again for ever, and is not told of for ever.
+        let quiet = self.schedule.has_failed(profile);
+        match self.children.start(profile, quiet) {
+            Ok(()) if quiet => {}
             Ok(()) => self.log.info(&format!("running {shown}")),
             Err(error) => {
-                self.log.warning(&format!("unable to run {shown}: {}", cause_text(&error)));
+                if !quiet {
+                    self.log.warning(&format!("unable to run {shown}: {}", cause_text(&error)));
+                }
                 self.schedule.ended(profile, true, now);
             }
         }
     }
 
-    /// Log how the run ended, and return whether to try again. Exit code 100 means that the run will never work as
-    /// asked. If the profile exists, its directory was only somewhere else at that moment, so the run is tried again.
-    fn report(&self, profile: &Profile, status: ExitStatus) -> bool {
+    /// Log how the run ended, and return whether to try again. A run that ends as the one before it is not logged. Exit
+    /// code 100 means that the run will never work as asked. If the profile exists, its directory was only somewhere else
+    /// at that moment, so the run is tried again.
+    fn report(&mut self, ended: &Ended) -> bool {
+        let Ended { profile, status, quiet } = ended;
         let shown = self.children.shown(profile);
         // The last look may be older than the profile's end, so the volume is asked again.
         let is_gone = status.code() == Some(Exit::Usage as i32) && self.home.has(profile) == Ok(false);
+        let again = !status.success() && !is_gone;
+        let before = if again { self.failed.insert(profile.clone(), *status) } else { self.failed.remove(profile) };
         match (status.code(), status.signal()) {
+            _ if *quiet && before == Some(*status) => {}
             (Some(0), _) => self.log.info(&format!("{shown} ended")),
             // The profile vanished before its turn, and left nothing behind.
-            (Some(code), _) if is_gone => {
-                self.log.info(&format!("{shown} exited {code}"));
-            }
+            (Some(code), _) if is_gone => self.log.info(&format!("{shown} exited {code}")),
             (Some(code), _) => self.log.warning(&format!("{shown} exited {code}")),
             (None, signal) => self.log.warning(&format!("{shown} was killed by signal {}", signal.unwrap_or(0))),
         }
-        match status.code() {
-            Some(0) => false,
-            _ => !is_gone,
-        }
+        again
     }
 
     fn changed(&mut self, changes: Vec<(Profile, Change)>) {

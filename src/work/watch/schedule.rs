@@ -23,6 +23,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const STILL: Duration = Duration::from_secs(60);
 /// A failed run is tried again after this time. The time is doubled with each failure, up to 256 times as long.
 const RETRY: Duration = Duration::from_secs(1);
+/// A run that has failed more often than this is not likely to succeed soon. All such runs together take at most one part
+/// in `SHARE` of the time: the account can make any number of profiles for which s6-svscan has no room.
+const TRIES: u32 = 8;
+const SHARE: u32 = 20;
 
 /// A change of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +44,10 @@ pub enum Change {
 pub struct Schedule {
     names: HashMap<Profile, Work>,
     /// The names in each `Class`, with the time from which they may run.
-    queues: [BTreeSet<(Instant, Profile)>; 3],
+    queues: [BTreeSet<(Instant, Profile)>; 4],
     running: Vec<Running>,
+    /// When the next `Class::Hopeless` run may start.
+    hopeless_from: Option<Instant>,
     tidied: Option<Instant>,
 }
 
@@ -54,6 +60,8 @@ enum Class {
     Gone,
     /// Nothing has happened to this name. One such run at a time goes on beside the others.
     Calm,
+    /// The runs for this name have failed more than `TRIES` times.
+    Hopeless,
 }
 
 #[derive(Debug)]
@@ -121,21 +129,22 @@ impl Schedule {
 
     /// The next profile for which a run is due. It counts as running from now on.
     pub fn take(&mut self, now: Instant) -> Option<Profile> {
-        let young = |calm: bool| {
-            self.running.iter().filter(|r| (r.class == Class::Calm) == calm && now < r.since + YOUNG).count()
+        let of = |classes: &[Class], young: bool| {
+            self.running.iter().filter(|r| classes.contains(&r.class) && (!young || now < r.since + YOUNG)).count()
         };
-        let (busy, calm_busy) = (young(false) >= ABREAST, young(true) > 0);
+        let busy = of(&[Class::Here, Class::Gone], true) >= ABREAST;
         let may = |class: Class| match class {
             Class::Here => !busy && self.running.len() < MOST,
             Class::Gone => !busy && self.running.len() < MOST_GONE,
-            Class::Calm => !calm_busy && self.running.len() < MOST_GONE,
+            Class::Calm => of(&[Class::Calm], true) == 0 && self.running.len() < MOST_GONE,
+            Class::Hopeless => of(&[Class::Hopeless], false) == 0 && self.running.len() < MOST_GONE,
         };
         // Of runs due at the same time, those for profiles that are gone come first: after a rename, the old name has
         // to release what the new one needs.
-        let (due, class) = [Class::Gone, Class::Here, Class::Calm]
+        let (due, class) = [Class::Gone, Class::Here, Class::Calm, Class::Hopeless]
             .into_iter()
             .filter(|class| may(*class))
-            .filter_map(|class| Some((self.queues[class as usize].first()?.0, class)))
+            .filter_map(|class| Some((self.due(class)?, class)))
             .min_by_key(|(due, _)| *due)?;
         if due > now {
             return None;
@@ -147,9 +156,26 @@ impl Schedule {
         Some(profile)
     }
 
+    /// When the first run of this class is due.
+    fn due(&self, class: Class) -> Option<Instant> {
+        let due = self.queues[class as usize].first()?.0;
+        let from = self.hopeless_from.filter(|_| class == Class::Hopeless);
+        Some(from.map_or(due, |from| due.max(from)))
+    }
+
+    /// Have the runs for this profile failed so far, since something has happened to it?
+    pub fn has_failed(&self, profile: &Profile) -> bool {
+        self.names.get(profile).is_some_and(|work| work.failures > 0)
+    }
+
     /// Note that the run for this profile has ended. `again` says that it failed in a way that may not last.
     pub fn ended(&mut self, profile: &Profile, again: bool, now: Instant) {
-        self.running.retain(|r| r.profile != *profile);
+        if let Some(at) = self.running.iter().position(|r| r.profile == *profile) {
+            let Running { class, since, .. } = self.running.swap_remove(at);
+            if class == Class::Hopeless {
+                self.hopeless_from = Some(now + now.saturating_duration_since(since) * SHARE);
+            }
+        }
         let Some(work) = self.names.get_mut(profile) else { return };
         work.running = false;
         work.ended = Some(now);
@@ -157,15 +183,16 @@ impl Schedule {
         if let Some(class) = work.again.take() {
             self.queue(profile.clone(), class, now, false);
         } else if again {
+            let class = if work.failures > TRIES { Class::Hopeless } else { Class::Calm };
             let due = now + RETRY * (1 << (work.failures - 1).min(8));
-            self.queue(profile.clone(), Class::Calm, due, false);
+            self.queue(profile.clone(), class, due, false);
         }
         self.tidy(now);
     }
 
     /// When to call `take` again if it has just returned `None` and no run ends before.
     pub fn wake(&self, now: Instant) -> Option<Instant> {
-        let first = self.queues.iter().filter_map(|queue| Some(queue.first()?.0));
+        let first = [Class::Gone, Class::Here, Class::Calm, Class::Hopeless].into_iter().filter_map(|c| self.due(c));
         let grown_up = self.running.iter().map(|r| r.since + YOUNG).filter(|at| *at > now);
         let waiting = first.clone().any(|due| due <= now);
         first.filter(|due| *due > now).chain(grown_up.filter(|_| waiting)).min()
@@ -303,6 +330,42 @@ mod tests {
             assert_eq!(taken(&mut s, t), ["flap"]);
             s.ended(&name("flap"), false, t);
         }
+    }
+
+    /// The account can make any number of profiles for which there is no room.
+    #[test]
+    fn a_crowd_of_hopeless_runs_takes_a_twentieth_of_the_time_and_delays_no_young_retry() {
+        let (mut s, mut t) = (Schedule::default(), Instant::now());
+        let crowd: Vec<Profile> = (0..1000).map(|n| name(&format!("p{n:03}"))).collect();
+        crowd.iter().for_each(|p| s.changed(p.clone(), Change::Appeared, t));
+        let (mut busy, mut begun) = (Duration::ZERO, None);
+        let end = t + Duration::from_secs(36_000);
+        while t < end {
+            let hopeless = crowd.iter().all(|p| s.names[p].failures > TRIES);
+            if hopeless && begun.is_none() {
+                (busy, begun) = (Duration::ZERO, Some(t));
+                s.changed(name("young"), Change::Appeared, t);
+                let mut runs = taken(&mut s, t);
+                runs.retain(|p| p == "young");
+                assert_eq!(runs, ["young"]);
+                s.ended(&name("young"), true, t);
+                t += RETRY;
+                assert!(taken(&mut s, t).contains(&"young".to_string()), "the crowd keeps a retry waiting");
+                s.ended(&name("young"), false, t);
+            }
+            let running: Vec<Profile> = s.running.iter().map(|r| r.profile.clone()).collect();
+            for profile in running {
+                (busy, t) = (busy + ms(10), t + ms(10));
+                s.ended(&profile, true, t);
+            }
+            if taken(&mut s, t).is_empty() {
+                let Some(wake) = s.wake(t) else { break };
+                t = wake;
+            }
+        }
+        let took = t - begun.expect("all are hopeless in the end");
+        assert!(busy * (SHARE - 1) <= took, "{busy:?} of {took:?}");
+        assert!(busy * (SHARE * 2) >= took, "nothing is tried any more: {busy:?} of {took:?}");
     }
 
     #[test]

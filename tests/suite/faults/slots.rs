@@ -145,6 +145,48 @@ fn a_slot_that_takes_another_shape_keeps_its_variables_whatever_fails() {
     assert!(reached > 8, "only {reached} calls failed");
 }
 
+/// Without renameat2 an exchange takes three renames, and a run may be killed before each of them.
+#[test]
+fn a_kill_in_the_middle_of_an_exchange_without_renameat2_loses_no_variable() {
+    needs_root();
+    let (old, new) = (variables(&[("A", "old")]), variables(&[("A", "new")]));
+    let mut reached = 0;
+    for shape in [false, true] {
+        for n in 1..=4 {
+            let tree = Tree::up();
+            tree.profile("coder");
+            register(&tree, &["-e", "A=old"]).is(0, "profile=coder action=registered port=9530\n", "");
+            if shape {
+                fs::remove_dir_all(tree.template().join("log")).expect("log");
+            }
+            let faults = ["inject=renameat2:error=ENOSYS".to_string(), format!("inject=renameat:signal=KILL:when={n}")];
+            let strace = tree.tool("strace").args(["-qqq", "-e", "trace=renameat,renameat2", "-o", "/dev/null"]);
+            let strace = faults.iter().fold(strace, |strace, fault| strace.args(["-e", fault]));
+            let strace = strace.arg(tree.bin().join("hermes-svc-register"));
+            let variable: &[&str] = if shape { &[] } else { &["-e", "A=new"] };
+            let ran = strace.args(variable).arg("coder").run();
+            assert!([0, 137].contains(&ran.code), "{ran}");
+            let what = format!("{shape} {n} {}", ran.code);
+            if !shape {
+                // A gateway that starts now has the variables.
+                reached += usize::from(!tree.slot("coder").join("env").exists());
+                tree.tool("hermes-svc-start").args(["-w", "coder"]).run().is(0, "profile=coder action=started\n", "");
+                let gateway = tree.profile("coder").read("stand-in.env");
+                assert!(gateway.lines().any(|line| line == "A=old" || line == "A=new"), "{what}: {gateway}");
+                tree.tool("hermes-svc-stop").args(["-w", "coder"]).run().is(0, "profile=coder action=stopped\n", "");
+            } else {
+                reached += usize::from(!tree.slot("coder").exists());
+            }
+            let ran = tree.tool("hermes-reconcile-one").arg("coder").run();
+            assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{what}: {ran}");
+            let (hidden, values) = env(&tree);
+            assert!(values == old || !shape && values == new, "{what}: {values:?}: {ran}");
+            assert_eq!((hidden, tree.leftovers()), (NONE, NONE), "{what}");
+        }
+    }
+    assert!(reached >= 2, "{reached}");
+}
+
 #[test]
 fn a_template_that_cannot_be_looked_at_just_now_is_no_reason_never_to_try_again() {
     needs_root();

@@ -193,9 +193,10 @@ fn lines_that_end_while_another_container_writes_the_log_end_the_logger() {
 #[test]
 fn where_no_process_and_no_thread_can_be_had_no_line_is_lost() {
     let mut ground = Ground::new();
-    // Limits of processes count per uid, so this test needs a uid of its own.
-    ground.tree.env.push(("HERMES_USER".to_string(), format!("{}:{GID}", UID + 7)));
-    chown(ground.home(), Some(UID + 7), None).unwrap();
+    // Limits of processes count per uid, so this test needs a uid of its own, also if it runs several times at once.
+    let uid = UID + 1000 + std::process::id();
+    ground.tree.env.push(("HERMES_USER".to_string(), format!("{uid}:{GID}")));
+    chown(ground.home(), Some(uid), None).unwrap();
     // A second process of the first logger could still be ending when the limit counts.
     ground.tree.env.push(("HERMES_LOG_PREFIX".to_string(), "0".to_string()));
     log(&ground, &["coder"], "first\n");

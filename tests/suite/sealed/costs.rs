@@ -1,6 +1,7 @@
 //! The memory, time and log lines that root spends on what the account has made.
 
 use super::ground::{Ground, runs};
+use crate::support::{instances, wait_until};
 use std::fs;
 use std::time::Duration;
 
@@ -102,4 +103,70 @@ fn a_run_that_reminds_s6_svscan_holds_no_inotify_instance() {
     let run = ground.tree.tool("hermes-svc-register").args(["-t", "6000", "bad"]).start();
     assert_eq!(instances_of(run), 0);
     crate::support::kill(ground.tree.svscan_pid(), Signal::CONT);
+}
+
+/// What one container's account makes root hold is missing in all containers of the host: a uid has 128 instances.
+#[test]
+fn root_has_less_than_eight_inotify_instances_while_everything_is_under_way() {
+    let mut ground = Ground::without_svscan();
+    for (name, value) in [("HERMES_START_LIMIT", "0"), ("HERMES_START_TIMEOUT", "600")] {
+        ground.tree.env.push((name.to_string(), value.to_string()));
+    }
+    ground.tree.svscan();
+    let tree = &ground.tree;
+    for n in 0..10 {
+        drop(runs(tree, &format!("start{n}")).stand_in("never_ready=1\n"));
+        drop(runs(tree, &format!("bad{n}")).stand_in("ignore_term=1\n"));
+    }
+    let tool = |line: &str| {
+        let mut words = line.split(' ');
+        tree.tool(words.next().expect("a name")).args(words)
+    };
+    let bin = tree.bin();
+    let watcher = tool("hermes-profile-watch").arg(bin.join("hermes-reconcile-one")).arg("-q").start();
+    ground.run(tool("hermes-reconcile-all -w"));
+    (0..10).for_each(|n| {
+        tree.wait_up(&format!("bad{n}"));
+    });
+    let pollers = || tree.pollers().len() >= 10;
+    wait_until("ten starts to be under way", pollers);
+    // An operator looks on, and gives orders that take long.
+    let orders =
+        ["hermes-svc-logs -f", "hermes-svc-stop -w -t 100000 bad0 bad1", "hermes-svc-start -W -t 100000 start0"];
+    let orders = orders.map(|line| tool(line).start());
+    wait_until("the operator to wait", || orders.iter().all(|order| order.waits_for_events()));
+    (2..10).for_each(|n| tree.delete_profile(&format!("bad{n}")));
+    let drains = || tree.processes().iter().filter(|p| p.args.contains("hermes-reconcile-one -q bad")).count();
+    wait_until("the drains", || drains() >= 8);
+    for _ in 0..20 {
+        let all: Vec<_> =
+            tree.processes().into_iter().map(|p| (instances(p.pid), p.args)).filter(|(n, _)| *n > 0).collect();
+        let count: usize = all.iter().map(|(n, _)| n).sum();
+        assert!((1..8).contains(&count), "{all:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(watcher.is_running());
+    tree.kill_hard();
+}
+
+/// Whoever waits for the lock would otherwise wait for the files of all profiles.
+#[test]
+fn the_lock_of_the_ports_is_not_held_while_slow_files_are_read() {
+    use rustix::process::{Flock, FlockType, fcntl_getlk};
+    let ground = Ground::without_svscan();
+    linked(&ground, 25, &format!("api_server: 1\n[\\, {}", "? >,".repeat(60_000)));
+    let lock = ground.tree.home().join(".hermes-s6.ports.lock");
+    fs::write(&lock, "").expect("lock");
+    ground.give(&lock);
+    let alloc = ground.tree.tool("hermes-port-alloc").arg("default").start();
+    let (mut looks, mut held) = (0, 0);
+    while alloc.is_running() {
+        let file = fs::File::open(&lock).expect("lock");
+        held += usize::from(fcntl_getlk(&file, &Flock::from(FlockType::ReadLock)).expect("a look").is_some());
+        looks += 1;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let ran = alloc.wait();
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "9495\n"), "{ran}");
+    assert!(looks > 100 && held * 3 < looks, "held at {held} of {looks} looks");
 }

@@ -5,6 +5,7 @@ use crate::support::{Tool, kill, wait_until};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -275,24 +276,67 @@ fn one_profile_that_cannot_be_read_keeps_no_other_from_its_orders() {
 
 /// Row H4 of docs/failures.md.
 #[test]
-fn a_thousand_profiles_are_looked_after_as_far_as_there_is_room() {
+fn the_thousand_services_of_s6_svscan_are_never_exceeded_and_who_has_no_room_is_counted() {
     let ground = Ground::without_svscan();
-    ground.tree.profile("p0000").intent("running");
-    for n in 1..1000 {
-        let dir = ground.tree.home().join(format!("profiles/p{n:04}"));
-        fs::create_dir(&dir).expect("profile");
-        fs::write(dir.join("SOUL.md"), "").expect("marker");
-        fs::write(dir.join("gateway_state.json"), "{\"desired_state\":\"running\"}").expect("state");
-        ["", "SOUL.md", "gateway_state.json"].iter().for_each(|name| ground.give(&dir.join(name)));
+    // s6-svscan supervises at most 1000 services, loggers included. There is room for 50 slots. What is there already is
+    // the server of the oneshots, and these.
+    (0..899).for_each(|n| fs::create_dir(ground.tree.scandir().join(format!("other{n}"))).expect("service"));
+    for n in 0..100 {
+        let dir = ground.tree.profile(&format!("p{n:02}")).intent("running").dir;
+        assert!(dir.exists());
     }
     let ran = ground.tree.tool("hermes-reconcile-all").run();
     // Those with a slot have a line each. Of the others ten have one, and the last line counts them all.
-    assert_eq!((ran.code, ran.lines().len()), (111, 500 + 10 + 1));
-    assert_eq!(ran.lines()[510].split(' ').nth(2), Some("profiles=1001"));
-    assert!(ran.lines()[510].contains(" failed=501 ") && ran.lines()[510].ends_with(" unlisted=491"));
-    // s6-svscan supervises at most 1000 services, loggers included.
-    assert_eq!(ground.tree.slots().len(), 500);
+    assert_eq!((ran.code, ran.lines().len()), (111, 50 + 10 + 1), "{ran}");
+    assert_eq!(ran.lines()[60].split(' ').nth(2), Some("profiles=101"));
+    assert!(ran.lines()[60].contains(" failed=51 ") && ran.lines()[60].ends_with(" unlisted=41"), "{ran}");
+    assert!(ran.stderr.contains(": 1002 services, loggers included, and its s6-svscan takes 1000: "), "{ran}");
+    assert_eq!(ground.tree.slots().len(), 50);
     assert!(ran.lines()[0].starts_with("reconcile: profile=default prior_state=none action=registered"));
+    ground.unharmed();
+}
+
+/// A Perl program that connects to a socket again and again, and keeps each connection as long as it can.
+const FLOOD: &str = r#"use Socket; my @held; my $n = 0;
+    while (1) {
+        socket my $s, AF_UNIX, SOCK_STREAM, 0 or die;
+        fcntl $s, 4, 2048;
+        push @held, $s if connect $s, pack_sockaddr_un($ARGV[0]);
+        shift @held if @held > 200;
+        if (++$n == 500) { open my $f, ">", "flooded$$" }
+    }"#;
+
+/// s6-overlay's oneshots, and so the drain at a container's stop, go through a socket to which everybody may connect.
+#[test]
+fn the_socket_of_the_oneshots_does_nothing_for_the_account_and_a_flood_of_it_stops_no_drain() {
+    let ground = Ground::new();
+    runs(&ground.tree, "coder");
+    all_up(&ground);
+    let coder = ground.tree.wait_up("coder");
+    let socket = ground.oneshots();
+    wait_until("the server of the oneshots", || socket.exists());
+    assert_eq!(fs::metadata(&socket).expect("socket").permissions().mode() & 0o777, 0o777);
+    let ask = |tool: Tool, verb: &str| tool.args(["-e", "-t", "30000", "-T", "100000"]).arg(&socket).args([verb, "1"]);
+    let oneshots = || fs::read_to_string(ground.tree.root().join("oneshots")).unwrap_or_default();
+    let root = || ground.tree.tool("s6-sudo");
+    let ran = ground.run(ask(root(), "up"));
+    assert_eq!((ran.code, oneshots().as_str()), (0, "up 1\n"), "{ran}");
+    for verb in ["up", "down"] {
+        let ran = ask(ground.tree.tool_as_account("s6-sudo"), verb).run();
+        assert!(ran.code != 0 && oneshots() == "up 1\n", "{}: {ran}", oneshots());
+    }
+    let flood = [(); 3].map(|()| ground.tree.tool_as_account("perl").args(["-e", FLOOD]).arg(&socket).start());
+    let flooded = |run: &crate::support::Running| ground.tree.scratch().join(format!("flooded{}", run.pid)).exists();
+    wait_until("the flood", || flood.iter().all(flooded));
+    // s6-rc waits for 30 s for its connection, too.
+    let ran = ask(root(), "down").run();
+    assert_eq!((ran.code, oneshots().as_str()), (0, "up 1\ndown 1\n"), "{ran}");
+    assert!(
+        ran.stdout.contains("profile=coder action=stopped\n") && crate::support::start_time(coder).is_none(),
+        "{ran}"
+    );
+    assert!(flood.iter().all(crate::support::Running::is_running));
+    ground.tree.kill_hard();
     ground.unharmed();
 }
 

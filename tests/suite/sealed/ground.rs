@@ -1,6 +1,6 @@
 //! The tree, the canary, and the account's own threads.
 
-use crate::support::{Profile, Ran, Tool, Tree, needs_root};
+use crate::support::{Profile, Ran, Tool, Tree, executable, needs_root};
 use rustix::fs::{CWD, FileType, RenameFlags};
 use rustix::process::{Gid, Uid};
 use std::collections::BTreeMap;
@@ -14,7 +14,10 @@ use std::thread::JoinHandle;
 /// A secret of root's, which no tool may print.
 const SECRET: &str = "the-secret-of-root";
 
-/// A tree with an s6-svscan, and a canary beside it.
+/// The service of s6-rc that runs the oneshots.
+const RUNNER: &str = "s6rc-oneshot-runner";
+
+/// A tree with an s6-svscan, what s6-overlay has beside the slots, and a canary.
 pub struct Ground {
     pub tree: Tree,
     before: BTreeMap<PathBuf, String>,
@@ -50,7 +53,47 @@ impl Ground {
             fs::set_permissions(canary.join(name), fs::Permissions::from_mode(mode)).expect("mode");
         }
         let before = looks(&canary);
-        Ground { tree, before }
+        let ground = Ground { tree, before };
+        ground.lay_out();
+        ground
+    }
+
+    /// Make what s6-overlay has beside the slots: the live directory of s6-rc, which everybody may enter and list, and in
+    /// it the server that runs the oneshots as root, to which everybody may connect (s6-rc-compile.c,
+    /// write_oneshot_runner).
+    fn lay_out(&self) {
+        let root = self.tree.root();
+        let live = root.join("s6-rc:s6-rc-init:abcdef");
+        let runner = live.join("servicedirs").join(RUNNER);
+        let script = r#"umask 022; mkdir -p "$1"/data/rules/uid/0 "$1"/data/rules/gid/0
+            touch "$1"/data/rules/uid/0/allow "$1"/data/rules/gid/0/allow "$2"/state
+            (umask 077; touch "$2"/lock); ln -s "$2" "$3"/s6-rc
+            ln -s ../s6-rc/servicedirs/s6rc-oneshot-runner "$4""#;
+        let made = self.tree.tool("sh").args(["-ec", script, "sh"]).args([
+            &runner,
+            &live,
+            &root.to_path_buf(),
+            &self.tree.scandir(),
+        ]);
+        made.run().is(0, "", "");
+        let oneshot = root.join("oneshot");
+        // It records who has asked for what, and does the work of the service hermes-gateways.
+        let text = format!(
+            "#!/bin/sh\necho \"$*\" >>{}/oneshots\n[ \"$1\" = up ] || exec {}/hermes-svc-stop -a -k -w -t 60000\n",
+            root.display(),
+            self.tree.bin().display()
+        );
+        executable(&oneshot, &text);
+        let run = format!(
+            "#!/bin/sh\nexec s6-ipcserver-socketbinder s s6-ipcserverd s6-ipcserver-access -v0 -E -l0 -i data/rules \\\n    s6-sudod -t 30000 {}\n",
+            oneshot.display()
+        );
+        executable(&runner.join("run"), &run);
+    }
+
+    /// The socket of the server that runs the oneshots.
+    pub fn oneshots(&self) -> PathBuf {
+        self.tree.root().join("s6-rc/servicedirs").join(RUNNER).join("s")
     }
 
     /// A directory of root's. Only root may read `file` and the content of `dir`, and `dir` looks like a profile.

@@ -97,7 +97,7 @@ fn a_supervisor_and_its_poller_are_beyond_the_accounts_reach() {
     let supervisors = ground.tree.processes().into_iter();
     let supervisors = supervisors.filter(|p| p.pid == svscan || p.comm == "s6-supervise" && p.ppid == svscan);
     let roots: Vec<u32> = supervisors.map(|p| p.pid).chain([poller]).collect();
-    assert_eq!(roots.len(), 4, "s6-svscan, two supervisors and the poller");
+    assert_eq!(roots.len(), 5, "s6-svscan, three supervisors and the poller");
     wait_until("the gateway to be the account's", || effective_uid(gateway) == Some(ground.tree.uid));
     ground.as_account(|| {
         for pid in &roots {
