@@ -97,7 +97,7 @@ html:
 
 # All tests that need no container engine, with this machine's s6.
 test: lint
-	scripts/install-deps build s6 hermes shells
+	scripts/install-deps build s6 hermes shells examples
 	scripts/hermes-venv >/dev/null
 	$(CARGO) test --locked --doc --quiet
 	$(CARGO) $(SUITE) --no-fail-fast
@@ -110,7 +110,7 @@ lint:
 
 # The same suite with each s6 that the project supports. The suite is built first, with this machine's own programs.
 test-matrix:
-	scripts/install-deps build s6 hermes shells matrix
+	scripts/install-deps build s6 hermes shells examples matrix
 	scripts/hermes-venv >/dev/null
 	$(CARGO) $(SUITE) --no-run
 	scripts/test-matrix $(CARGO) $(SUITE) --no-fail-fast

@@ -262,14 +262,24 @@ pub fn svscanctl(options: &str, scandir: &Path) -> Result<()> {
 pub struct Deaths {
     /// How many there were, at most `max-death-tally`. An exit with 75 is a wish to be restarted, and not counted.
     pub count: u64,
-    /// How the last one was: `SIGKILL`, `exit 3`.
+    /// How the last one was: `SIGKILL`, `exit 3`, or `OUT_OF_MEMORY`.
     pub last: Option<String>,
 }
 
+/// The word for a kill by the kernel, for memory.
+pub const OUT_OF_MEMORY: &str = "out-of-memory";
+
 impl Deaths {
-    /// Read the output of s6-svdt: a death a line, the last one last.
-    fn parse(text: &str) -> Deaths {
+    /// Was the last one a kill by the kernel, for memory?
+    pub fn end_in_memory(&self) -> bool {
+        self.last.as_deref() == Some(OUT_OF_MEMORY)
+    }
+
+    /// Read the output of s6-svdt: a death a line, the last one last. `kills` has the labels of those that were the
+    /// kernel's kills for memory.
+    fn parse(text: &str, kills: &str) -> Deaths {
         let one = |line: &str| match line.split_ascii_whitespace().collect::<Vec<_>>().as_slice() {
+            [label, "signal", "SIGKILL"] if kills.lines().any(|kill| kill == *label) => Some(OUT_OF_MEMORY.to_string()),
             [_, "signal", signal] => Some((*signal).to_string()),
             [_, "exitcode", code] if *code != "75" => Some(format!("exit {code}")),
             _ => None,
@@ -279,11 +289,11 @@ impl Deaths {
     }
 }
 
-/// The recorded deaths of a service, by s6-svdt.
+/// The recorded deaths of a service, by s6-svdt. `kills` has the labels of those that were the kernel's kills for memory.
 ///
 /// # Errors
 /// 99 if s6-svdt does not end in time. 111 if it cannot be run.
-pub fn svdt(service: &Path) -> Result<Deaths> {
+pub fn svdt(service: &Path, kills: &str) -> Result<Deaths> {
     // A new s6-supervise has not written the file yet.
     if !exists(&service.join("supervise/death_tally"))? {
         return Ok(Deaths::default());
@@ -292,7 +302,7 @@ pub fn svdt(service: &Path) -> Result<Deaths> {
     if !output.status.success() {
         return Err(failed("s6-svdt", service, &output));
     }
-    Ok(Deaths::parse(&String::from_utf8_lossy(&output.stdout)))
+    Ok(Deaths::parse(&String::from_utf8_lossy(&output.stdout), kills))
 }
 
 /// Run `s6-svdt-clear SERVICE`, which forgets the recorded deaths, so that a held service gets all its tries again.
@@ -323,11 +333,13 @@ mod tests {
 
     #[test]
     fn deaths_are_counted_but_not_wishes_to_be_restarted() {
-        let deaths = |text| Deaths::parse(text);
+        let deaths = |text| Deaths::parse(text, "@4002\n@4004\n");
         assert_eq!(deaths(""), Deaths::default());
         let text = "@4000 signal SIGKILL\n@4001 exitcode 75\n@4002 exitcode 3\n@4003 exitcode 75\n";
         assert_eq!(deaths(text), Deaths { count: 2, last: Some("exit 3".to_string()) });
         assert_eq!(deaths("@4000 signal SIGSEGV\n").last.as_deref(), Some("SIGSEGV"));
+        assert_eq!(deaths("@4000 signal SIGKILL\n").last.as_deref(), Some("SIGKILL"));
+        assert_eq!(deaths("@4000 signal SIGKILL\n@4004 signal SIGKILL\n").last.as_deref(), Some(OUT_OF_MEMORY));
     }
 
     /// Each line differs in one field, so that no field can be read in place of another one.

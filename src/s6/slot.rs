@@ -208,6 +208,19 @@ impl Slot {
         std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
     }
 
+    /// Which of the recorded deaths were the kernel's kills for memory, by their labels, as the template's `finish` has
+    /// written them.
+    ///
+    /// # Errors
+    /// 111 if the file cannot be looked at.
+    pub fn kills(&self) -> Result<String> {
+        match beneath::read(&self.dir, "data/kills", 4096) {
+            Ok(Content::Bytes(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Ok(_) => Ok(String::new()),
+            Err(errno) => Err(Error::system("read", self.path("data/kills"), errno)),
+        }
+    }
+
     fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.shown)
     }

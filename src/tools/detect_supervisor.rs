@@ -1,7 +1,8 @@
 //! hermes-detect-supervisor: is s6 PID 1 in this container?
 
 use crate::ground::error::Exit;
-use crate::ground::record;
+use crate::ground::message::Log as _;
+use crate::ground::{process, record};
 use crate::tools::cli::{self, Args, Ending, Tool, flag};
 use crate::work::container;
 
@@ -19,6 +20,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         quiet = true;
         Ok(())
     })?;
+    args.log().info(&format!("PID 1 is {}", process::name(1)?.unwrap_or_else(|| "unknown".to_string())));
     let found = container::s6_is_pid_1()?;
     if !quiet {
         record::line(if found { "s6" } else { "none" })?;

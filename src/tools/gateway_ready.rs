@@ -1,7 +1,7 @@
 //! hermes-gateway-ready: is a gateway ready? In a slot's `run`: wait for the gateway's turn, execute it, and tell s6 when
 //! it is ready.
 
-use crate::ground::environment::{self, Environment, is_truthy};
+use crate::ground::environment::{self, Environment};
 use crate::ground::error::{Error, Exit, Kind, Result};
 use crate::ground::memory;
 use crate::ground::message::{Log, Silent};
@@ -17,7 +17,7 @@ use crate::work::gateway::readiness::{self, Answer, No};
 use crate::work::gateway::{exec, turn};
 use crate::work::whose;
 use rustix::process::getppid;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -82,15 +82,10 @@ fn open(args: &Args, profile: &Profile) -> Result<(Identity, Home)> {
     Ok((identity, home))
 }
 
-/// May others than root write to the scandir?
-fn is_open(identity: &Identity) -> bool {
-    identity.environment.get("HERMES_OPEN_SCANDIR").and_then(OsStr::to_str).is_some_and(is_truthy)
-}
-
 /// Look once.
 fn ask(args: &Args, profile: &Profile) -> Result<Answer> {
     let (identity, home) = open(args, profile)?;
-    let scandir = Scandir::open_where(&args.scandir(), is_open(&identity))?;
+    let scandir = Scandir::open_where(&args.scandir(), identity.is_open())?;
     whose::require(&home, &scandir, profile)?;
     let Some(pid) = programs::svstat(&scandir.slot(profile))?.and_then(|stat| stat.pid) else {
         return Ok(Err(No::because("s6 has no process of it")));
@@ -131,7 +126,7 @@ fn start(args: &Args, profile: &Profile, prog: &[OsString], log: &dyn Log) -> Er
 
 fn turn_of(identity: &Identity, home: &Home, profile: &Profile, log: &dyn Log) -> Result<Option<OwnedFd>> {
     // Root makes no directory beside one that a person happens to be in.
-    if !environment::is_trusted_slot(is_open(identity))? {
+    if !environment::is_trusted_slot(identity.is_open())? {
         return Ok(None);
     }
     turn::take(home, profile, &turn::Rules::of(&identity.environment, log), log)
@@ -162,7 +157,7 @@ fn tell(args: &Args, profile: &Profile, pid: i32) -> Result<Exit> {
     }
     // If nobody reads any more, the gateway has ended meanwhile.
     let _ = rustix::io::write(rustix::stdio::stdout(), b"\n");
-    if !environment::is_trusted_slot(is_open(&identity))? || std::fs::remove_file(FAILED).is_err() {
+    if !environment::is_trusted_slot(identity.is_open())? || std::fs::remove_file(FAILED).is_err() {
         return Ok(Exit::Done);
     }
     Err(recovered(args, profile))

@@ -1,6 +1,7 @@
 //! hermes-run-gateway: set up the environment, the account, the port and the lock, then exec the gateway
 //! (docs/DESIGN.md, "The gateway's own process").
 
+use crate::ground::environment;
 use crate::ground::error::{Error, Exit, Kind, Result};
 use crate::ground::message::Log;
 use crate::ground::process;
@@ -13,7 +14,7 @@ use crate::volume::home::Home;
 use crate::volume::intent;
 use crate::volume::state::{self, State};
 use crate::work::gateway::identity::{Identity, Overrides};
-use crate::work::gateway::{exec, scrub, take_lock};
+use crate::work::gateway::{exec, limit, scrub, take_lock};
 use rustix::process::getppid;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -72,6 +73,9 @@ fn prepare(
     if identity.account.uid == 0 {
         log.warning(&format!("running the gateway of {profile} as root: name another account with -u or HERMES_USER"));
     }
+    // Only root can make a control group. A directory that others can have made is no slot of ours.
+    let in_slot = environment::is_trusted_slot(identity.is_open()).unwrap_or(false);
+    limit::apply(&identity.environment, profile, in_slot, log);
     identity.become_account()?;
     let home = Home::open_as(&identity.home, identity.account.clone()).map_err(|e| Identity::no_home(&e))?;
     require(&home, profile)?;

@@ -1,4 +1,5 @@
-//! Which gateways a boot starts by the operator's two lists of profiles, beside the intents on the volume (H4).
+//! Which gateways a boot starts by the operator's two lists of profiles, beside the intents on the volume (H4), and what is
+//! wrong with the operator's lists.
 
 use crate::ground::environment::Environment;
 use crate::ground::profile::{self, Profile};
@@ -10,6 +11,10 @@ const MAY: &str = "HERMES_AUTOSTART_PROFILES";
 /// The profiles that a boot starts although nobody has recorded an intent.
 const EXTRA: &str = "HERMES_EXTRA_PROFILES";
 
+/// The profiles that start first (`work/gateway/turn`). Of this list only the faults are of interest here: a boot pass says
+/// them once, and not each gateway.
+const ORDER: &str = "HERMES_START_ORDER";
+
 /// The two lists.
 #[derive(Debug)]
 pub struct Autostart {
@@ -19,6 +24,7 @@ pub struct Autostart {
     /// May a boot start a profile that is in neither of these?
     others: bool,
     extra: BTreeSet<Profile>,
+    first: BTreeSet<Profile>,
     /// What is wrong with words of the lists.
     faults: Vec<String>,
 }
@@ -35,7 +41,8 @@ impl Autostart {
             Some(profile) => _ = set.insert(profile),
             None => faults.push(profile::no_name(variable, word)),
         };
-        let (mut named, mut excluded, mut extra) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut named, mut excluded) = (BTreeSet::new(), BTreeSet::new());
+        let (mut extra, mut first) = (BTreeSet::new(), BTreeSet::new());
         let (mut all, mut none, mut names) = (false, false, false);
         for word in profile::words(&list(MAY)) {
             match word.strip_prefix('!') {
@@ -51,7 +58,10 @@ impl Autostart {
         for word in profile::words(&list(EXTRA)) {
             keep(&mut extra, EXTRA, word, word);
         }
-        Autostart { named, excluded, others: !none && (all || !names), extra, faults }
+        for word in profile::words(&list(ORDER)) {
+            keep(&mut first, ORDER, word, word);
+        }
+        Autostart { named, excluded, others: !none && (all || !names), extra, first, faults }
     }
 
     /// The lists in the variables of this process.
@@ -76,7 +86,7 @@ impl Autostart {
             gone.map(|profile| format!("{variable}: there is no profile {profile}")).collect()
         };
         let faults = self.faults.clone().into_iter();
-        let sets = [(MAY, &self.named), (MAY, &self.excluded), (EXTRA, &self.extra)];
+        let sets = [(MAY, &self.named), (MAY, &self.excluded), (EXTRA, &self.extra), (ORDER, &self.first)];
         faults.chain(sets.into_iter().flat_map(|(variable, set)| missing(variable, set))).collect()
     }
 }

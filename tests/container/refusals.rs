@@ -122,7 +122,7 @@ fn ids_that_will_not_do_are_refused_and_the_image_s_own_stay() {
 #[test]
 fn ids_that_cannot_be_had_on_a_read_only_root_are_named() {
     let options = ["--read-only", "--tmpfs", "/run:exec", "-e", "S6_READ_ONLY_ROOT=1", "-e", "HERMES_UID=1234"];
-    warned(&options, "unable to make hermes uid 1234", "--user 1234:10000", "unable to make hermes uid N");
+    warned(&options, "unable to make hermes uid 1234", "--user 1234:10000", "unable to make NAME uid N");
 }
 
 /// Row F15 of docs/failures.md.

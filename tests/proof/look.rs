@@ -162,8 +162,9 @@ fn walk(path: &Path, shown: &str, found: &mut Look) {
     found.insert(shown.to_string(), format!("{:04o} {}:{} {what}", meta.mode() & 0o7777, meta.uid(), meta.gid()));
     // In `supervise` and `event` of a slot, the files that s6 makes are left out.
     let s6 = shown.starts_with("slot/") && (shown.ends_with("/supervise") || shown.ends_with("/event"));
-    // The slot's `run` writes this file, and renames it to `started`.
-    let passing = |name: &str| shown.ends_with("/data") && name == ".started";
+    // The slot's `run` writes the first of these files, and renames it to `started`. A gateway that has just started has
+    // not written `memory` yet.
+    let passing = |name: &str| shown.ends_with("/data") && [".started", ".memory", "memory"].contains(&name);
     for name in if kind.is_dir() { names(path) } else { Vec::new() } {
         if passing(&name) {
             continue;

@@ -179,7 +179,12 @@ fn an_extra_profile_whose_intent_cannot_be_recorded_is_registered_down() {
 
 #[test]
 fn a_word_of_a_list_that_names_no_profile_is_one_warning_of_the_boot_pass() {
-    let tree = with(&[("HERMES_AUTOSTART_PROFILES", "a,Coder !gone"), ("HERMES_EXTRA_PROFILES", "* a")]);
+    let lists = [
+        ("HERMES_AUTOSTART_PROFILES", "a,Coder !gone"),
+        ("HERMES_EXTRA_PROFILES", "* a"),
+        ("HERMES_START_ORDER", "b, gone ../x"),
+    ];
+    let tree = with(&lists);
     for name in ["a", "b"] {
         tree.profile(name);
     }
@@ -187,7 +192,9 @@ fn a_word_of_a_list_that_names_no_profile_is_one_warning_of_the_boot_pass() {
     let warning = |text: &str| format!("hermes-reconcile-all: warning: {text}\n");
     let warnings = warning("HERMES_AUTOSTART_PROFILES: \"Coder\" is no profile name: it is passed over")
         + &warning("HERMES_EXTRA_PROFILES: \"*\" is no profile name: it is passed over")
-        + &warning("HERMES_AUTOSTART_PROFILES: there is no profile gone");
+        + &warning("HERMES_START_ORDER: \"../x\" is no profile name: it is passed over")
+        + &warning("HERMES_AUTOSTART_PROFILES: there is no profile gone")
+        + &warning("HERMES_START_ORDER: there is no profile gone");
     let stdout = "*profile=default *\n*profile=a prior_state=running action=started *\n\
                   *profile=b prior_state=running action=registered * note=no-autostart\n*done *\n";
     tree.tool("hermes-reconcile-all").run().is(0, stdout, &warnings);

@@ -77,6 +77,9 @@ mod gateway;
 /// Gateways that start in turn.
 mod turns;
 
+/// Limits of memory, kills by the kernel, and the order in which it kills.
+mod memory;
+
 /// Ports, and the file that they are recorded in.
 mod ports;
 
@@ -104,8 +107,14 @@ mod install;
 /// The documents, compared with the tree.
 mod documents;
 
+/// docs/TROUBLESHOOTING.md.
+mod troubleshooting;
+
 /// The tour of README.md.
 mod tour;
+
+/// The examples of the manual pages.
+mod examples;
 
 /// hermes-svc-logs.
 mod logs;

@@ -471,6 +471,9 @@ fn s6_is_detected_where_it_is_process_1_of_s6_overlay_and_nowhere_else() {
     // Here an s6-svscan runs, but it is not process 1.
     tree.tool(detect).run().is(1, "none\n", "");
     tree.tool(detect).arg("-q").run().is(1, "", "");
+    let first = fs::read_to_string("/proc/1/comm").expect("process 1");
+    let says = format!("hermes-detect-supervisor: info: PID 1 is {}\n", first.trim_end());
+    tree.tool(detect).arg("-v").run().is(1, "none\n", &says);
 }
 
 #[test]
@@ -499,55 +502,6 @@ fn follow_prints_each_change() {
     assert!(timed, "each record after the first look has its time: {text}");
     following.kill().expect("kill");
     following.wait().expect("wait");
-}
-
-/// The shell commands of the example in hermes-svc-status(8) that contains this text.
-#[track_caller]
-fn example(text: &str) -> String {
-    let page = include_str!("../../man/man8/hermes-svc-status.8");
-    let mut blocks = page.split(".Bd -literal -offset indent\n").filter_map(|block| block.split(".Ed\n").next());
-    blocks.find(|block| block.contains(text)).unwrap_or_else(|| panic!("no example with {text}")).to_string()
-}
-
-#[test]
-fn the_pages_recipes_for_prometheus_and_for_events_work_as_printed() {
-    let tree = in_every_state();
-    let dir = tree.scratch();
-    tree.tool("sh").args(["-c", &example("hermes.prom")]).env("DIR", &dir).run().is(0, "", "");
-    let text = fs::read_to_string(dir.join("hermes.prom")).expect("metrics");
-    assert_eq!(text.lines().count(), 6 * 4, "{text}");
-    for line in [
-        "hermes_gateway_up{profile=\"coder\"} 1\n",
-        "hermes_gateway_up{profile=\"writer\"} 0\n",
-        "hermes_gateway_held{profile=\"broken\"} 1\n",
-        "hermes_gateway_ready{profile=\"coder\"} 1\n",
-        "hermes_gateway_wanted{profile=\"default\"} 0\n",
-        "hermes_gateway_deaths{profile=\"broken\"} 1\n",
-    ] {
-        assert!(text.contains(line), "{line} in {text}");
-    }
-    let mut names: Vec<&str> = text.lines().filter_map(|line| line.split('{').next()).collect();
-    names.dedup();
-    assert_eq!(names.len(), 6, "the lines of a metric are one group: {text}");
-    // A gateway that was held before is not told of.
-    tree.script("notify", "#!/bin/sh\necho \"$1\" >> told\n");
-    let script = format!("PATH=.:$PATH\n{}", example("notify"));
-    let mut events = tree.tool("sh").args(["-c", &script]).spawn();
-    // When the tool waits for events, its first look is over.
-    let waits = |pid: u32| {
-        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        let targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
-        targets.into_iter().any(|target| target == std::path::Path::new("anon_inode:inotify"))
-    };
-    wait_until("the first look", || {
-        tree.processes().iter().any(|p| p.comm.starts_with("hermes-svc-stat") && waits(p.pid))
-    });
-    let pid = tree.gateway("coder").expect("up");
-    tree.profile("coder").stand_in("exit_at_start=78\n");
-    kill(pid, Signal::KILL);
-    wait_until("the event", || fs::read_to_string(dir.join("told")).is_ok_and(|told| told == "coder\n"));
-    tree.processes().iter().filter(|p| p.comm.starts_with("hermes-svc-stat")).for_each(|p| kill(p.pid, Signal::KILL));
-    events.wait().expect("wait");
 }
 
 #[test]

@@ -86,6 +86,25 @@ fn gateways_start_one_after_another_in_the_order_of_the_line() {
     wait_until("nobody to wait", || tree.pollers().is_empty());
 }
 
+/// Row H4 of docs/failures.md.
+#[test]
+fn without_a_limit_as_many_start_at_a_time_as_there_are_processors() {
+    let mut tree = Tree::new();
+    tree.env.push(("HERMES_START_TIMEOUT".to_string(), "600".to_string()));
+    tree.svscan();
+    let status = fs::read_to_string("/proc/self/status").expect("status");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("processors");
+    let one = allowed.trim().split([',', '-']).next().expect("a processor");
+    let ran = tree.tool("taskset").args(["-pc", one, &tree.svscan_pid().to_string()]).run();
+    assert_eq!(ran.code, 0, "{ran}");
+    tree.profile("gate").intent("running").stand_in(GATE);
+    tree.tool("hermes-reconcile-one").arg("gate").run();
+    wait_until("the gate to start", || tree.profile("gate").starts() == 1 && tree.pollers().len() == 1);
+    wait_in_line(&tree, "a");
+    go(&tree, "gate");
+    ["gate", "a"].iter().for_each(|name| ready(&tree, name));
+}
+
 #[test]
 fn a_start_that_an_operator_asks_for_waits_for_nobody() {
     let tree = gated(&[]);
@@ -218,7 +237,6 @@ fn a_value_that_cannot_be_understood_is_a_warning_and_the_gateway_starts() {
     for name in ["LIMIT", "TIMEOUT", "MEMORY"] {
         tree.env.push((format!("HERMES_START_{name}"), "two".to_string()));
     }
-    tree.env.push(("HERMES_START_ORDER".to_string(), "Default".to_string()));
     tree.svscan();
     tree.profile("a").intent("running");
     tree.tool("hermes-reconcile-one").arg("a").run();
@@ -229,7 +247,6 @@ fn a_value_that_cannot_be_understood_is_a_warning_and_the_gateway_starts() {
     for name in ["LIMIT", "TIMEOUT", "MEMORY"] {
         assert_eq!(log.matches(&format!("warning: invalid HERMES_START_{name} \"two\": ")).count(), 1, "{log}");
     }
-    assert_eq!(log.matches("warning: HERMES_START_ORDER: \"Default\" is no profile name").count(), 1, "{log}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod agent;
 mod glob;
 mod mount;
 mod port;
+pub mod printed;
 mod process;
 mod profile;
 mod program;

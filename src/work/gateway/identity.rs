@@ -2,7 +2,7 @@
 //! account that follow from it.
 
 use crate::ground::account::Account;
-use crate::ground::environment::{self, Environment};
+use crate::ground::environment::{self, Environment, is_truthy};
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::message::Log;
 use crate::ground::profile::home_of;
@@ -76,6 +76,11 @@ impl Identity {
             let hint = "give the container CAP_SETUID and CAP_SETGID, or start it as that user";
             refused(format!("{}: {hint}", error.text))
         })
+    }
+
+    /// May others than root write to the scandir?
+    pub fn is_open(&self) -> bool {
+        self.environment.get("HERMES_OPEN_SCANDIR").and_then(OsStr::to_str).is_some_and(is_truthy)
     }
 
     /// The value of `HOME` for the account: its own directory if the account can write there, else the Hermes home. It

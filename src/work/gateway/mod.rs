@@ -5,6 +5,7 @@ pub mod exec;
 pub mod hook;
 pub mod identity;
 pub mod label;
+pub mod limit;
 pub mod listener;
 pub mod orphan;
 pub mod pass_through;

@@ -25,6 +25,10 @@ const NAP: Duration = Duration::from_millis(20);
 /// The time between two looks for the operator's order, the supervisor, and memory.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// So many percent of the last ten seconds everything stood still for want of memory: one more gateway would only make
+/// that worse, however much memory seems to be left.
+const STALLED: u64 = 10;
+
 /// One that has waited so many times the time of a place, and not for memory, goes without a place. The account can
 /// start its gateways again and again, with names that come first.
 const PATIENCE: u32 = 20;
@@ -56,18 +60,26 @@ impl Rules {
         let seconds = number("HERMES_START_TIMEOUT", "a number of seconds", 1, 86_400).unwrap_or(30);
         let mib = number("HERMES_START_MEMORY", "a number of MiB", 0, 1 << 30).unwrap_or(128);
         let words = environment.get("HERMES_START_ORDER").unwrap_or_default().to_string_lossy();
-        let mut order = Vec::new();
-        for word in profile::words(&words) {
-            match Profile::from_bytes(word.as_bytes()) {
-                Some(profile) => order.push(profile),
-                None => log.warning(&profile::no_name("HERMES_START_ORDER", word)),
-            }
-        }
+        // The boot pass warns of the other words (`volume/autostart`).
+        let order = profile::words(&words).filter_map(|word| Profile::from_bytes(word.as_bytes())).collect();
         Rules {
             places: limit.map_or(Some(processors), |limit| usize::try_from(limit).ok().filter(|limit| *limit != 0)),
             time: Duration::from_secs(seconds),
             order,
             memory: mib << 20,
+        }
+    }
+
+    /// Why there is no room for one more gateway in memory, if so.
+    fn shortage(&self) -> Option<String> {
+        let (left, stalled) = (memory::left().unwrap_or(u64::MAX), memory::stalled().unwrap_or(0));
+        match self.memory {
+            0 => None,
+            wanted if left < wanted => Some(format!("{} MiB are left, {} are wanted", left >> 20, wanted >> 20)),
+            _ if stalled >= STALLED => {
+                Some(format!("{stalled} % of the last ten seconds everything stood still for it"))
+            }
+            _ => None,
         }
     }
 
@@ -127,17 +139,14 @@ pub fn take(home: &Home, profile: &Profile, rules: &Rules, log: &dyn Log) -> Res
         let nap = match turns.place(places)?.filter(|_| begun.elapsed() >= settle) {
             None => NAP,
             Some(place) => {
-                let left = memory::left().filter(|left| *left < rules.memory && !profile.is_default());
-                if left.is_none() {
+                let Some(why) = rules.shortage().filter(|_| !profile.is_default()) else {
                     if short {
                         turns.show_memory(false);
                     }
                     return Ok(Some(place));
-                }
+                };
                 if !short {
-                    let mib = |bytes: u64| bytes >> 20;
-                    let (left, wanted) = (mib(left.unwrap_or(0)), mib(rules.memory));
-                    log.warning(&format!("{profile} waits for memory: {left} MiB are left, {wanted} are wanted"));
+                    log.warning(&format!("{profile} waits for memory: {why}"));
                     turns.show_memory(true);
                     short = true;
                 }
@@ -200,7 +209,6 @@ mod tests {
             ("HERMES_START_LIMIT", "-1"),
             ("HERMES_START_TIMEOUT", "0"),
             ("HERMES_START_MEMORY", "1G"),
-            ("HERMES_START_ORDER", "../x"),
         ] {
             let kept = Kept(RefCell::default());
             assert_eq!(rules(&[(name, value)], &kept), plain, "{name}={value}");

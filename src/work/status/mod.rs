@@ -360,7 +360,10 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
         pid,
         seconds,
         drain_left,
-        deaths: if stat.is_some() { programs::svdt(&path)? } else { Deaths::default() },
+        deaths: match slot.as_ref().filter(|_| stat.is_some()) {
+            Some(slot) => programs::svdt(&path, &slot.kills()?)?,
+            None => Deaths::default(),
+        },
         started,
         ready: foreground.is_some_and(|(_, ready)| ready) || up.is_some_and(|s| s.is_ready()),
         intent,

@@ -70,6 +70,7 @@ fn noted(status: &Status) -> String {
         1 => Some("1 death".to_string()),
         count => Some(format!("{count} deaths")),
     };
+    let deaths = deaths.map(|text| text + if status.deaths.end_in_memory() { " (out-of-memory)" } else { "" });
     let notes = status.notes.iter().map(ToString::to_string);
     notes.chain(left).chain(deaths).collect::<Vec<_>>().join(", ")
 }

@@ -6,11 +6,13 @@
 
 mod children;
 mod events;
+mod order;
 mod schedule;
 mod signals;
 mod tree;
 
 use crate::ground::error::{Error, Exit, Result, cause_text};
+use crate::ground::memory;
 use crate::ground::message::Log;
 use crate::ground::profile::Profile;
 use crate::volume::home::Home;
@@ -43,6 +45,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long the children may go on after the watcher was told to end, before they get SIGTERM. This is long enough to
 /// publish a slot. It is too short to drain a gateway, but the draining goes on without the child.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often the processes of the gateways are looked at, for the order in which the kernel would kill them.
+const ORDER: Duration = Duration::from_secs(2);
 
 /// The options of the watcher.
 pub struct Options {
@@ -78,6 +83,7 @@ pub fn run(home: Home, options: Options, log: &dyn Log) -> Result<()> {
     let children = Children::of(options.prog);
     let schedule = Schedule::default();
     let interval = options.interval;
+    let (score, order_at) = (memory::own_score(), now);
     let mut watcher = Watcher {
         home,
         tree,
@@ -86,6 +92,8 @@ pub fn run(home: Home, options: Options, log: &dyn Log) -> Result<()> {
         failed: HashMap::new(),
         interval,
         log,
+        score,
+        order_at,
         looked: now,
         listen_from: now,
         due: None,
@@ -118,6 +126,10 @@ struct Watcher<'a> {
     failed: HashMap<Profile, ExitStatus>,
     interval: Option<Duration>,
     log: &'a dyn Log,
+    /// Our own `oom_score_adj`; `None` if the kernel does not tell.
+    score: Option<i32>,
+    /// When to look at the processes of the gateways again.
+    order_at: Instant,
     /// When the last look began.
     looked: Instant,
     /// When to read events again.
@@ -133,9 +145,13 @@ impl Watcher<'_> {
             while let Some(profile) = self.schedule.take(now) {
                 self.start(&profile, now);
             }
+            if self.score.is_some() && now >= self.order_at {
+                self.order()?;
+            }
             let listening = now >= self.listen_from;
             let deaf_until = (!listening && self.tree.events.fd().is_some()).then_some(self.listen_from);
-            let wake = [self.schedule.wake(now), self.due, deaf_until].into_iter().flatten().min();
+            let order_at = self.score.map(|_| self.order_at);
+            let wake = [self.schedule.wake(now), self.due, deaf_until, order_at].into_iter().flatten().min();
             let events = wait(signals, self.tree.events.fd().filter(|_| listening), wake)?;
             if came(&signals.end) {
                 return Ok(());
@@ -226,6 +242,21 @@ impl Watcher<'_> {
             Ok(profiles.filter(|p| Tree::changed_since(home, p, boot)).collect::<Vec<_>>())
         })?;
         late.into_iter().for_each(|profile| self.schedule.calmly(profile, now));
+        Ok(())
+    }
+
+    /// Let the kernel take what a gateway has started before the gateway. The account can have any number of processes, so
+    /// this takes at most a twentieth of a processor.
+    fn order(&mut self) -> Result<()> {
+        let start = Instant::now();
+        if let Some(own) = self.score {
+            self.home.act(|_| {
+                order::children_first(own);
+                Ok(())
+            })?;
+        }
+        let end = Instant::now();
+        self.order_at = end + ORDER.max((end - start) * REST);
         Ok(())
     }
 

@@ -29,6 +29,7 @@ const SITUATIONS: &[Situation] = &[
     Situation { fits: |c| c.status.has_note(&Note::RootLeft) && c.status.intent == Prior::Invalid, say: hidden },
     Situation { fits: |c| c.status.has_note(&Note::Multiplexed), say: multiplexed },
     Situation { fits: |c| c.status.has_note(&Note::Frozen), say: frozen },
+    Situation { fits: |c| c.status.held.as_deref().is_some_and(held::is_out_of_memory), say: out_of_memory },
     Situation { fits: |c| c.status.doing == Doing::Held, say: is_held },
     Situation { fits: |c| c.orphan().is_some(), say: orphan },
     Situation { fits: |c| c.status.doing != Doing::Up && c.served_by().is_some(), say: served_elsewhere },
@@ -58,9 +59,16 @@ pub(super) fn say(case: &Case, found: &mut Explanation) {
     if case.status.doing == Doing::Up && case.status.deaths.count > 0 {
         let (count, last) = (case.status.deaths.count, case.status.deaths.last.as_deref().unwrap_or("unknown"));
         let times = if count == 1 { "once".to_string() } else { format!("{count} times") };
-        found.because.push(format!("s6-supervise started it again: it died {times}, the last time with {last}"));
+        found.because.push(match case.status.deaths.end_in_memory() {
+            true => format!(
+                "s6-supervise started it again: it died {times}, the last time by the kernel, for memory: {MORE_MEMORY}"
+            ),
+            false => format!("s6-supervise started it again: it died {times}, the last time with {last}"),
+        });
     }
 }
+
+const MORE_MEMORY: &str = "give the container more memory, or raise HERMES_GATEWAY_MEMORY if that is set";
 
 const LEFT_OUT: &str = "HERMES_AUTOSTART_PROFILES leaves it out";
 
@@ -147,8 +155,24 @@ fn frozen(case: &Case, found: &mut Explanation) {
     found.next = format!("kill -CONT {pid}");
 }
 
+fn out_of_memory(case: &Case, found: &mut Explanation) {
+    let held = case.status.held.as_deref().unwrap_or_default();
+    found.because.push(held::words(held));
+    limit(held, found);
+    found.next = format!("{MORE_MEMORY}, then: hermes-svc-start -W {}", case.status.profile);
+}
+
+/// Name the limit of the memory of a held gateway.
+fn limit(held: &str, found: &mut Explanation) {
+    if let Some(mib) = held::limit(held) {
+        found.because.push(format!("its memory is limited to {mib} MiB (HERMES_GATEWAY_MEMORY)"));
+    }
+}
+
 fn is_held(case: &Case, found: &mut Explanation) {
-    found.because.push(case.status.held.as_deref().map_or_else(String::new, held::words));
+    let held = case.status.held.as_deref().unwrap_or_default();
+    found.because.push(held::words(held));
+    limit(held, found);
     bad_files(case, found);
     case.quote("tells", found);
     let start = format!("hermes-svc-start -W {}", case.status.profile);
@@ -200,7 +224,11 @@ fn draining(case: &Case, found: &mut Explanation) {
 }
 
 fn between_tries(case: &Case, found: &mut Explanation) {
-    found.because.push("it has ended, and s6-supervise starts it again in a moment".to_string());
+    let text = "it has ended, and s6-supervise starts it again in a moment";
+    found.because.push(match case.status.deaths.end_in_memory() {
+        true => format!("the kernel killed it for memory, and s6-supervise starts it again in a moment: {MORE_MEMORY}"),
+        false => text.to_string(),
+    });
     bad_files(case, found);
     case.quote("may tell", found);
     found.next = format!("hermes-svc-status -F {}", case.status.profile);

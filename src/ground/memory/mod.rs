@@ -1,27 +1,92 @@
-//! How much memory is left: in the machine, and in every control group of this process.
+//! Memory: how much is left, in the machine and in every control group of this process, whether the processes stand
+//! still for want of it, and how many the kernel has killed for it.
+
+mod limit;
+
+pub use limit::{Keeper, limit};
 
 use std::path::{Component, Path, PathBuf};
+
+fn read(path: &Path) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
 
 /// The bytes that one more process can use before the kernel kills one. Pages of files count as free, because the
 /// kernel drops them first. `None` if nothing tells.
 pub fn left() -> Option<u64> {
-    let read = |path: &Path| std::fs::read_to_string(path).ok();
     let host = read(Path::new("/proc/meminfo")).and_then(|text| field(&text, "MemAvailable:")).map(|kb| kb * 1024);
-    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
-    groups.lines().flat_map(directories).filter_map(|dir| left_in(|name| read(&dir.join(name)))).chain(host).min()
+    groups().iter().filter_map(|dir| left_in(|name| read(&dir.join(name)))).chain(host).min()
+}
+
+/// How much of the last ten seconds, in percent, every process that had something to do stood still for want of memory:
+/// in a control group of this process, where one tells, else in the machine. `None` if nothing tells.
+pub fn stalled() -> Option<u64> {
+    let in_file = |file: &Path| full(&read(file)?);
+    let in_groups = groups().iter().filter_map(|dir| in_file(&dir.join("memory.pressure"))).max();
+    in_groups.or_else(|| in_file(Path::new("/proc/pressure/memory")))
+}
+
+/// The whole percents in the line `full avg10=1.53 ...`, see the kernel's documentation of PSI.
+fn full(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("full avg10="))?;
+    line.split(['.', ' ']).next()?.parse().ok()
+}
+
+/// How many processes the kernel has killed for memory, and the file that says so.
+pub struct Kills {
+    pub count: u64,
+    pub file: PathBuf,
+}
+
+impl Kills {
+    /// Those in the control group in this directory, else in the closest group of this process that tells, else in the
+    /// machine. `None` if nothing tells.
+    pub fn now(group: Option<&Path>) -> Option<Kills> {
+        let groups = group.map(Path::to_path_buf).into_iter().chain(groups());
+        let files = groups.flat_map(|dir| ["memory.events", "memory.oom_control"].map(|name| dir.join(name)));
+        let mut files = files.chain([PathBuf::from("/proc/vmstat")]);
+        files.find_map(|file| Some(Kills { count: field(&read(&file)?, "oom_kill")?, file }))
+    }
+}
+
+/// The `oom_score_adj` of this process, see proc_pid_oom_score_adj(5).
+pub fn own_score() -> Option<i32> {
+    score(Path::new("/proc/self"))
+}
+
+/// The `oom_score_adj` of the process with this directory in `/proc`.
+pub fn score(process: &Path) -> Option<i32> {
+    read(&process.join("oom_score_adj"))?.trim().parse().ok()
+}
+
+/// Give this `oom_score_adj` to the process with this directory in `/proc`. Raising the number needs no right. Where it
+/// cannot be raised, the process runs all the same.
+pub fn set_score(process: &Path, score: i32) {
+    let _ = std::fs::write(process.join("oom_score_adj"), score.to_string());
 }
 
 /// Let the kernel choose this process, and what it executes and starts, before others with as much memory, where it runs
 /// out of memory.
 pub fn go_first() {
-    let file = "/proc/self/oom_score_adj";
-    let own = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<i32>().ok());
-    // Raising the number needs no right. Where it cannot be raised, the gateway runs all the same.
-    let _ = own.map(|own| std::fs::write(file, (own + HANDICAP).min(1000).to_string()));
+    if let Some(own) = own_score() {
+        set_score(Path::new("/proc/self"), gateways_score(own));
+    }
 }
 
-/// How much sooner, in thousandths of the memory: see proc_pid_oom_score_adj(5).
-const HANDICAP: i32 = 100;
+/// The score of a gateway, of which nothing of s6's has more than `own`.
+pub fn gateways_score(own: i32) -> i32 {
+    (own + 100).min(MOST)
+}
+
+/// The greatest score that there is. A process with it goes before others, however small it is.
+pub const MOST: i32 = 1000;
+
+/// The directories of the control groups in which limits of memory may be that hold for this process: its own, and
+/// those above it.
+fn groups() -> Vec<PathBuf> {
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    groups.lines().flat_map(directories).collect()
+}
 
 /// The directories in which the limits of memory may be that hold by this line of `/proc/self/cgroup`: that of the
 /// control group, and those above it. In a container the path may be the host's; then only the topmost exists.
@@ -78,6 +143,15 @@ mod tests {
         for (files, left) in tables {
             let read = |name: &str| files.iter().find(|(file, _)| *file == name).map(|(_, text)| text.to_string());
             assert_eq!(left_in(read), left, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_stall_is_in_whole_percents() {
+        let text = "some avg10=99.00 avg60=1.00 avg300=0.00 total=5\nfull avg10=12.93 avg60=0.10 avg300=0.00 total=3\n";
+        assert_eq!(full(text), Some(12));
+        for odd in ["", "full avg10=", "some avg10=12.93 avg60=0.10", "full avg10=x.1 avg60=0"] {
+            assert_eq!(full(odd), None, "{odd}");
         }
     }
 
