@@ -29,7 +29,8 @@ MINIMAL := $(CARGO_TARGET_DIR)/static/minimal
 # are named, because cargo would otherwise also link an empty test program for each tool.
 SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --locked --lib --test suite
 
-.PHONY: all build install uninstall html test lint suite test-matrix test-clients proof bench bench-programs demo demo-svg clean help
+.PHONY: all build install uninstall html test lint suite test-matrix test-clients proof bench bench-programs demo \
+  demo-svg clean help
 .DELETE_ON_ERROR:
 
 all: build
@@ -190,6 +191,7 @@ help:
 	@echo '                  MODE=open does so with HERMES_OPEN_SCANDIR=1'
 	@echo 'make layer        a tarball for an image that has s6-overlay 3 and Hermes Agent; test-container MODE=layer tests it'
 	@echo 'make deb          a Debian package; make test-deb tries it in a clean Debian'
+	@echo 'make audit        the crates against deny.toml, and a bill of materials (CycloneDX); make deny, make sbom: one of them'
 	@echo 'make reproducible build the layer in two places, and compare the bits'
 	@echo 'make bench        speed and size, side by side with their peers'
 	@echo 'make bench-boot   how long real gateways take until they serve, in containers; N= chooses how many'

@@ -9,7 +9,7 @@ LAYER = $(DIST)/hermes-s6-$(VERSION)-$(ARCHITECTURE).tar.xz
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y NEWS.md)
 export SOURCE_DATE_EPOCH
 
-.PHONY: layer deb test-deb reproducible
+.PHONY: layer deb test-deb reproducible audit deny sbom
 
 layer: $(EXECUTABLE)
 	packaging/make-layer $(EXECUTABLE) $(LAYER)
@@ -23,3 +23,11 @@ test-deb: deb
 # Build twice, from two copies of the last commit in two places, with two directories of cargo's, and compare.
 reproducible:
 	packaging/reproducible
+
+audit: deny sbom
+
+deny:
+	packaging/audit deny
+
+sbom:
+	packaging/audit sbom $(DIST)

@@ -100,12 +100,15 @@ pub fn name(pid: i32) -> Result<Option<String>> {
     Ok(name.map(|name| String::from_utf8_lossy(&name).trim_end_matches('\n').to_string()))
 }
 
-/// Our own process. This works also if the mounted `/proc` is that of another pid namespace. `None` if there is no `/proc`.
+/// Our own process, asked for by its first thread. This works also if the mounted `/proc` is that of another pid namespace.
+/// `None` if there is no `/proc`.
 ///
 /// # Errors
 /// 111 if the process could not be looked at.
 pub fn own_stat() -> Result<Option<Stat>> {
-    Ok(read("/proc/self/stat")?.and_then(|line| parse(&line)))
+    // The first thread started with the process. qemu-user answers for /proc/self/stat itself, with another start time
+    // than everybody else sees.
+    Ok(read("/proc/thread-self/stat")?.and_then(|line| parse(&line)))
 }
 
 /// The real uid of the process.

@@ -73,6 +73,30 @@ fn gateway_run_starts_the_supervised_gateway() {
     assert_eq!(container.intent("default"), "running");
 }
 
+/// s6-overlay has its bundles among the services, and from 3.2.3.2 on in a directory of their own. The image under test
+/// has them in the old place.
+#[test]
+fn the_layers_services_come_up_wherever_the_image_has_its_bundles() {
+    let moved =
+        "cd /etc/s6-overlay; mv s6-rc.d/user user-bundles.d/; exec /opt/hermes/docker/entrypoint-dispatch.sh \"$@\"";
+    let entry_point = ["--entrypoint", "/bin/sh"];
+    let old = Container::start(&[], &["sleep", "infinity"]);
+    let new = Container::launch(&entry_point, &["-ec", moved, "sh", "sleep", "infinity"]);
+    new.wait_for_boot(1);
+    for container in [&old, &new] {
+        for service in ["hermes-profile-watch", "main-hermes"] {
+            let up = format!("/command/s6-svstat -o wantedup /run/service/{service}");
+            until(&format!("{service} is wanted"), 60, || container.sh(&up).out == "true\n");
+        }
+    }
+    new.wait_for_log("dashboard: info: off");
+    assert!(!new.logs().contains("is deprecated"), "{}", new.logs());
+    // The service that drains the gateways is up, so a stop of the container runs its script.
+    new.exec(&["hermes-svc-start", "-w", "default"]).code(0);
+    new.stop(90);
+    assert!(new.logs().contains("profile=default action=stopped"), "{}", new.logs());
+}
+
 /// To take the layer out again is to run the base image on the same volume.
 #[test]
 fn without_the_layer_the_image_is_what_it_was() {
@@ -83,6 +107,6 @@ fn without_the_layer_the_image_is_what_it_was() {
     drop(container);
     let base = format!("{}-base", image());
     let container = Container::of(&base, &["-v", &volume.at_home()], &["sleep", "infinity"]);
-    let up = "s6-svstat -o up,wantedup /run/service/gateway-coder && s6-svstat -o wantedup /run/service/gateway-writer";
+    let up = "cd /run/service; /command/s6-svstat -o up,wantedup gateway-coder; /command/s6-svstat -o wantedup gateway-writer";
     until("the image's own slots", 120, || container.sh(up).out == "true true\nfalse\n");
 }
