@@ -38,12 +38,12 @@ RUN if [ -n "$APT_MIRROR" ]; then \
         ca-certificates curl ffmpeg git nodejs openssh-client procps python3 python3-olm ripgrep tzdata $wanted; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/log/apt /var/log/dpkg.log
 
-# make, which the image of Rust does not have.
-FROM base AS make
+# What installs the tools and makes the index of their pages. The image of Rust has neither.
+FROM base AS install
 SHELL ["/bin/sh", "-eu", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update; \
-    apt-get install -y --no-install-recommends make
+    apt-get install -y --no-install-recommends make mandoc
 
 # The tools, their template, the pages and the completions, as `make install` installs them.
 FROM ${RUST_IMAGE} AS tools
@@ -51,7 +51,9 @@ FROM ${RUST_IMAGE} AS tools
 ARG CARGO_INDEX=""
 ENV CARGO_TARGET_DIR=/target SOURCE_DATE_EPOCH=0
 SHELL ["/bin/sh", "-eu", "-c"]
-COPY --from=make /usr/bin/make /usr/bin/make
+COPY --from=install /usr/bin/make /usr/bin/make
+# mandoc does what its name says.
+COPY --from=install /usr/bin/mandoc /usr/bin/makewhatis
 WORKDIR /build
 # hadolint ignore=SC2016
 RUN if [ -n "$CARGO_INDEX" ]; then \
@@ -73,7 +75,8 @@ COPY src ./src
 COPY template ./template
 COPY man ./man
 RUN touch src/*.rs; \
-    make install DESTDIR=/tools
+    make install DESTDIR=/tools; \
+    makewhatis /tools/usr/local/share/man
 
 # The real s6 layer. The classic builder builds every stage, so this one asks whether it
 # is wanted; image-build/s6-overlay-release may hold the files, where there is no download.
@@ -178,8 +181,14 @@ COPY s6-rc.d/ /etc/s6-overlay/s6-rc.d/
 # among the services.
 RUN services=/etc/s6-overlay/s6-rc.d bundles=/etc/s6-overlay/user-bundles.d; \
     if [ -d "$bundles" ]; then cp -R "$services/user" "$bundles/"; rm -rf "$services/user" "$services/user2"; fi
-# Completions in every interactive bash.
-RUN printf '\n%s\n' '. /usr/local/share/bash-completion/completions/hermes-s6' >>/etc/bash.bashrc
+# Completions in every interactive bash, and what shows the pages where one types man.
+# hadolint ignore=DL3008,SC2016
+RUN printf '\n%s\n' '. /usr/local/share/bash-completion/completions/hermes-s6' >>/etc/bash.bashrc; \
+    apt-get update; \
+    apt-get install -y --no-install-recommends mandoc; \
+    printf '#!/bin/sh\nexec mman "$@"\n' >/usr/bin/man; \
+    chmod 0755 /usr/bin/man; \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/log/apt /var/log/dpkg.log
 COPY LICENSE LICENSE-APACHE LICENSE-MIT /usr/share/doc/hermes-s6/
 COPY --from=tools /tools/ /
 

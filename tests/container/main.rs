@@ -22,7 +22,7 @@ mod layer;
 mod manifests;
 /// HERMES_OPEN_SCANDIR=1, with which the scandir belongs to the account.
 mod open_scandir;
-/// What an operator types in a shell of the container.
+/// What an operator sees and types in a container: log, events, completions, pages.
 mod operator;
 /// Profiles that appear, go and change their names while the container runs.
 mod profiles;
