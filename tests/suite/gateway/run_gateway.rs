@@ -245,7 +245,10 @@ fn the_gateway_gets_the_port_that_port_alloc_prints_unless_its_slot_says_otherwi
     let text = format!("no port for writer: every port of {0}-{0} is taken", ground.port);
     assert_eq!((code, out.as_str(), err), (0, "none\n", format!("hermes-run-gateway: warning: {text}\n")));
 
+    // A profile that is wanted keeps its pin. One that nobody has started has no claim.
     ground.give("writer", ".env", "API_SERVER_ENABLED=true\nAPI_SERVER_PORT=7778\n");
+    assert_eq!(ground.run(TOOL, &["writer", "true"]), (0, String::new(), String::new()));
+    ground.give("coder", "gateway_state.json", r#"{"desired_state":"running"}"#);
     let (code, out, err) = ground.run(TOOL, &["writer", "true"]);
     let profiles = ground.home().join("profiles").display().to_string();
     let text =
