@@ -42,24 +42,14 @@ impl Client {
     /// # Errors
     /// As `here`.
     pub fn on(path: Option<&OsStr>) -> Result<Client> {
-        let path = path.unwrap_or_default();
-        for dir in std::env::split_paths(path).chain([PathBuf::from(IMAGE)]) {
-            let program = match dir.join("hermes").canonicalize() {
-                Ok(program) => program,
-                Err(error) if is_absent(&error) => continue,
-                Err(error) => return Err(Error::system("look for", dir.join("hermes").display(), error)),
-            };
-            let Some(prefix) = program.parent().and_then(Path::parent) else { continue };
-            let mut newest: Option<String> = None;
-            for python in entries(&prefix.join("lib"))?.iter().filter(|name| name.starts_with("python")) {
-                for name in entries(&prefix.join("lib").join(python).join("site-packages"))? {
-                    let name = name.strip_suffix(".dist-info").and_then(|name| name.strip_prefix("hermes_agent-"));
-                    let version = name.filter(|version| version.starts_with(|c: char| c.is_ascii_digit()));
-                    newest = newest.into_iter().chain(version.map(str::to_string)).max_by_key(|v| numbers(v));
-                }
-            }
-            if newest.is_some() {
-                return Ok(Client { version: newest });
+        for packages in packages(path.unwrap_or_default())? {
+            let versions = names(&packages)?.into_iter().filter_map(|name| {
+                let version = name.strip_suffix(".dist-info")?.strip_prefix("hermes_agent-")?;
+                version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_string())
+            });
+            let version = versions.max_by_key(|version| numbers(version));
+            if version.is_some() {
+                return Ok(Client { version });
             }
         }
         Ok(Client::default())
@@ -94,43 +84,52 @@ fn numbers(version: &str) -> [u64; 3] {
     std::array::from_fn(|_| parts.next().unwrap_or(0))
 }
 
-/// The names in a directory. There are none if it does not exist.
-fn entries(dir: &Path) -> Result<Vec<String>> {
+/// The directories of Python packages beside each `hermes` on this PATH and in the image, in this order.
+fn packages(path: &OsStr) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for dir in std::env::split_paths(path).chain([PathBuf::from(IMAGE)]) {
+        let program = match dir.join("hermes").canonicalize() {
+            Ok(program) => program,
+            Err(error) if is_absent(&error) => continue,
+            Err(error) => return Err(Error::system("look for", dir.join("hermes").display(), error)),
+        };
+        let Some(lib) = program.parent().and_then(Path::parent).map(|prefix| prefix.join("lib")) else { continue };
+        let pythons = names(&lib)?.into_iter().filter(|name| name.starts_with("python"));
+        found.extend(pythons.map(|python| lib.join(python).join("site-packages")));
+    }
+    Ok(found)
+}
+
+/// The directory that has the code of the first `hermes` on this PATH: the one of its packages, or the source tree in
+/// which its virtual environment lies. Call this with the account's rights.
+///
+/// # Errors
+/// 111 if a directory could not be looked at just now.
+pub fn code(path: &OsStr) -> Result<Option<PathBuf>> {
+    let of = |packages: PathBuf| {
+        let source = packages.ancestors().nth(4).map(Path::to_path_buf);
+        [Some(packages), source].into_iter().flatten().find(|dir| dir.join("hermes_cli").is_dir())
+    };
+    Ok(packages(path)?.into_iter().find_map(of))
+}
+
+/// The names in a directory, in their order. There are none if it does not exist.
+fn names(dir: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if is_absent(&error) => return Ok(Vec::new()),
         Err(error) => return Err(Error::system("read", dir.display(), error)),
     };
-    Ok(entries.take(MOST).flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    let mut names: Vec<_> =
+        entries.take(MOST).flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Is there nothing that this account could execute or read? An exec passes over such a directory of the PATH as well.
 fn is_absent(error: &std::io::Error) -> bool {
     let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::ACCESS, Errno::NAMETOOLONG];
     Errno::from_io_error(error).is_some_and(|errno| gone.contains(&errno))
-}
-
-/// The directories of Python packages beside each `hermes` on this PATH, in the order of the PATH.
-pub fn packages(path: &OsStr) -> Vec<PathBuf> {
-    let installed = std::env::split_paths(path).filter_map(|dir| dir.join("hermes").canonicalize().ok());
-    let environments = installed.filter_map(|program| Some(program.parent()?.parent()?.join("lib")));
-    let pythons = environments.flat_map(|lib| names(&lib));
-    let is_python = |dir: &PathBuf| dir.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"python"));
-    pythons.filter(is_python).map(|python| python.join("site-packages")).collect()
-}
-
-/// The directory that has the code of the first `hermes` on this PATH: the one of its packages, or the source tree in
-/// which its virtual environment lies.
-pub fn code(path: &OsStr) -> Option<PathBuf> {
-    packages(path).into_iter().find_map(|packages| {
-        let source = packages.ancestors().nth(4).map(Path::to_path_buf);
-        [Some(packages), source].into_iter().flatten().find(|dir| dir.join("hermes_cli").is_dir())
-    })
-}
-
-/// The paths of the entries of a directory, as far as they can be read.
-pub fn names(dir: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(dir).into_iter().flatten().take(MOST).flatten().map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]

@@ -3,11 +3,9 @@
 use crate::ground::error::Result;
 use crate::ground::record::Record;
 use crate::s6::programs;
-use crate::volume::client;
+use crate::volume::client::Client;
 use crate::volume::home::Home;
 use crate::volume::settings::Inherited;
-use std::ffi::OsStr;
-use std::path::PathBuf;
 
 /// The link of s6-overlay that leads to a directory named after its version.
 const OVERLAY: &str = "/package/admin/s6-overlay";
@@ -28,7 +26,7 @@ pub fn line(home: &Home) -> Result<Record> {
         .map(|inherited| inherited.path())
         .or_else(|_| Ok(std::env::var_os("PATH").unwrap_or_default()))?;
     // The PATH may name directories in which the account can make links.
-    let client = account.act(|| Ok(version_of_client(&path)))?;
+    let client = account.act(|| Ok(Client::on(Some(&path)).unwrap_or_default().version))?;
     Ok(Record::new()
         .text("hermes-s6", env!("CARGO_PKG_VERSION"))
         .text("client", unknown(client))
@@ -36,12 +34,6 @@ pub fn line(home: &Home) -> Result<Record> {
         .text("s6-overlay", unknown(overlay))
         .number("uid", account.uid.into())
         .number("gid", account.gid.into()))
-}
-
-/// The version of the first `hermes` on this PATH beside which Hermes Agent is installed, by the name of its metadata.
-fn version_of_client(path: &OsStr) -> Option<String> {
-    let metadata = |path: PathBuf| behind(path.file_name()?.to_str()?.strip_suffix(".dist-info")?, "hermes_agent-");
-    client::packages(path).iter().find_map(|packages| client::names(packages).into_iter().find_map(metadata))
 }
 
 /// The version behind this prefix: it begins with a digit.

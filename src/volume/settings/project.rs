@@ -29,7 +29,7 @@ impl Project {
     /// 111 if the file could not be looked at just now.
     pub fn read(path: &OsStr) -> Result<Project> {
         static FILE: OnceLock<String> = OnceLock::new();
-        let Some(code) = client::code(path) else { return Ok(Project::default()) };
+        let Some(code) = client::code(path)? else { return Ok(Project::default()) };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = match rustix::fs::open(&code, flags, Mode::empty()) {
             Ok(dir) => dir,
