@@ -21,6 +21,9 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 GOAL = 16
 """The number of gateways that the goals are about."""
 
+ROUNDS = 2
+"""How often each way is measured. The ways alternate, and one begins a round and ends the next."""
+
 EACH = 160 << 20
 """The memory that a gateway is given here, in bytes. It takes 110 MiB."""
 
@@ -46,16 +49,16 @@ def measure(image, numbers, goal):
     ways = {IN_TURN: [], AT_ONCE: ["-e", "HERMES_START_LIMIT=0"]}
     polled = {POLLED: ["-v", f"{polling(image)}:{template}:ro", "-e", f"HERMES_SLOT_TEMPLATE={template}"]}
     boots, restarts = {}, {}
-    for turn in range(3):
+    for turn in range(ROUNDS):
         # A whole run has to be short: the goals are about these two numbers.
         for number in (number for number in numbers if turn == 0 or number in (1, goal)):
-            here = ways | polled if number == goal and turn < 2 else ways
+            here = ways | polled if number == goal else ways
             for way in list(here)[:: -1 if turn == 1 else 1]:
                 with Container(image, number, here[way]) as container:
                     boot = container.boot()
                     say(f"{number} {way}: {show(boot['times'])} s")
                     boots.setdefault((number, way), []).append(boot)
-                    if way != POLLED and number <= goal and turn < 2:
+                    if way != POLLED and number <= goal:
                         restart = container.restart()
                         say(f"{number} {way}, restart: {show(restart['times'])} s, outage {restart['outage']:.1f} s")
                         restarts.setdefault((number, way), []).append(restart)
