@@ -173,7 +173,7 @@ how long one gateway did not.
 ## Readiness
 
 "{POLLED}" is with a template in which `s6-notifyoncheck` runs a shell and a tool twice a second. For {number}
-starts this takes {more:.1f} seconds of a processor more than `hermes-gateway-ready`, which waits for a file to change. The
+starts this takes {more:.1f} seconds of a processor more than `hermes-gateway-ready`, one process that looks at the state file. The
 starts themselves take {of(ready, "processor")} seconds.
 
 ## Many slots
