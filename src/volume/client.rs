@@ -120,8 +120,11 @@ fn names(dir: &Path) -> Result<Vec<String>> {
         Err(error) if is_absent(&error) => return Ok(Vec::new()),
         Err(error) => return Err(Error::system("read", dir.display(), error)),
     };
-    let mut names: Vec<_> =
-        entries.take(MOST).flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names = Vec::new();
+    for entry in entries.take(MOST) {
+        let entry = entry.map_err(|error| Error::system("read", dir.display(), error))?;
+        names.extend(entry.file_name().into_string());
+    }
     names.sort_unstable();
     Ok(names)
 }

@@ -31,9 +31,10 @@ fn status(tree: &Tree, name: &str) -> (String, String) {
     (word("state"), word("note"))
 }
 
+/// Check the state and the note of this profile.
 #[track_caller]
-fn is(tree: &Tree, name: &str, state: &str, note: &str) {
-    assert_eq!(status(tree, name), (state.to_string(), note.to_string()));
+pub fn is(tree: &Tree, name: &str, state: &str, note: &str) {
+    assert_eq!(status(tree, name), (state.to_string(), note.to_string()), "{name}");
 }
 
 /// Does a new s6-supervise start this gateway?

@@ -1,6 +1,7 @@
 //! Hermes Agent from 0.21.4 on: the gateway of `default` serves every profile that has none of its own. The client is the
 //! stand-in, which behaves so.
 
+use crate::autostart::is;
 use crate::support::{Profile, Tree, agent, kill, preferred_port, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
@@ -28,19 +29,6 @@ fn line(name: &str, prior: &str, action: &str, note: &str) -> String {
 #[track_caller]
 fn pass(tree: &Tree, lines: &[String], stderr: &str) {
     tree.tool("hermes-reconcile-all").run().is(0, &(lines.concat() + "reconcile: done *\n"), stderr);
-}
-
-/// The state and the note of this profile.
-fn status(tree: &Tree, name: &str) -> (String, String) {
-    let ran = tree.tool("hermes-svc-status").args(["-j", name]).run();
-    let json: serde_json::Value = serde_json::from_str(&ran.stdout).expect("a record");
-    let word = |key: &str| json[key].as_str().unwrap_or_default().to_string();
-    (word("state"), word("note"))
-}
-
-#[track_caller]
-fn is(tree: &Tree, name: &str, state: &str, note: &str) {
-    assert_eq!(status(tree, name), (state.to_string(), note.to_string()), "{name}");
 }
 
 /// Wait until the gateway of `default` says that it serves these profiles, itself included.
