@@ -163,8 +163,9 @@ fn walk(path: &Path, shown: &str, found: &mut Look) {
     // In `supervise` and `event` of a slot, the files that s6 makes are left out.
     let s6 = shown.starts_with("slot/") && (shown.ends_with("/supervise") || shown.ends_with("/event"));
     // The slot's `run` writes the first of these files, and renames it to `started`. A gateway that has just started has
-    // not written `memory` yet.
-    let passing = |name: &str| shown.ends_with("/data") && [".started", ".memory", "memory"].contains(&name);
+    // not written `memory` yet. After a restart that was cut short, the end of the gateway counts as a death (`failed`)
+    // or not, depending on which came first, that end or the order to start again. The next readiness removes the file.
+    let passing = |name: &str| shown.ends_with("/data") && [".started", ".memory", "memory", "failed"].contains(&name);
     for name in if kind.is_dir() { names(path) } else { Vec::new() } {
         if passing(&name) {
             continue;
