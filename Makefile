@@ -17,9 +17,15 @@ TOOLS := $(sort $(basename $(notdir $(wildcard src/bin/hermes-*.rs))))
 PAGES := $(sort $(wildcard man/man*/*.[0-9]))
 TEMPLATE := $(sort $(shell cd template/gateway 2>/dev/null && find . -type f))
 SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
-EXECUTABLE := $(CARGO_TARGET_DIR)/static/hermes-s6
-# The executable of this machine, where EXECUTABLE is another machine's. It prints the completions.
-RUNNABLE = $(EXECUTABLE)
+# PLATFORM=linux/arm64 builds for arm64 on another machine. RUNNABLE is this machine's own executable, which prints the
+# completions.
+PLATFORM =
+$(if $(filter-out linux/arm64,$(PLATFORM)),$(error PLATFORM=$(PLATFORM) is not supported: linux/arm64 is))
+CROSS := $(and $(PLATFORM),$(filter-out aarch64,$(shell uname -m)))
+NATIVE := $(CARGO_TARGET_DIR)/static/hermes-s6
+ARM64 := $(CARGO_TARGET_DIR)/static-arm64/hermes-s6
+EXECUTABLE := $(if $(CROSS),$(ARM64),$(NATIVE))
+RUNNABLE = $(if $(CROSS),$(NATIVE),$(EXECUTABLE))
 # Each shell, and where it looks for completions below PREFIX/share. bash and fish look for a file by the command's name.
 COMPLETIONS = bash:bash-completion/completions/hermes-s6 zsh:zsh/site-functions/_hermes-s6 \
   fish:fish/vendor_completions.d/hermes-s6.fish
@@ -29,7 +35,7 @@ MINIMAL := $(CARGO_TARGET_DIR)/static/minimal
 # are named, because cargo would otherwise also link an empty test program for each tool.
 SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --locked --lib --test suite
 
-.PHONY: all build install uninstall html test lint suite test-matrix test-clients proof bench bench-programs demo \
+.PHONY: all build tools install uninstall html test lint suite test-matrix test-clients proof bench bench-programs demo \
   demo-svg clean help
 .DELETE_ON_ERROR:
 
@@ -37,18 +43,24 @@ all: build
 
 build: $(EXECUTABLE)
 
+# The same by the name under which PLATFORM is given.
+tools: $(EXECUTABLE)
+	@echo $(EXECUTABLE)
+
 # Two builds of one commit are the same, wherever they are made with the same compiler and C library: paths of the
 # machine are left out of the executable.
 CARGO_HOME_PATH = $(or $(CARGO_HOME),$(HOME)/.cargo)
 REMAP = --remap-path-prefix=$(CARGO_HOME_PATH)=/cargo --remap-path-prefix=$(CURDIR)=/hermes-s6
 
+FLAGS = -C target-feature=+crt-static
+
 # --target is given even if it is the host's. Without it the flags would apply to build scripts and procedural macros,
 # which cannot be static.
-STATIC = RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static $(REMAP)" \
+STATIC = RUSTFLAGS="$(RUSTFLAGS) $(FLAGS) $(REMAP)" \
   $(CARGO) build --release --locked --target $(TARGET) --target-dir $(CARGO_TARGET_DIR)
 
 # The executable is a file target, so that `sudo make install` after `make` needs no cargo.
-$(EXECUTABLE): $(SOURCES)
+$(NATIVE): $(SOURCES)
 	@command -v $(CARGO) >/dev/null || { \
 	  echo 'make: no $(CARGO) on the PATH: run `make` as a user who has it, then `sudo make install`' >&2; exit 1; }
 	$(STATIC) --bin hermes-s6
@@ -56,7 +68,7 @@ $(EXECUTABLE): $(SOURCES)
 
 # If root installs, all files belong to root and only root can write to them, whoever built them. The tools require
 # that.
-install: $(EXECUTABLE)
+install: $(EXECUTABLE) $(RUNNABLE)
 	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)/gateway"
 	install -m 0755 $(EXECUTABLE) "$(DESTDIR)$(bindir)/hermes-s6"
 	set -e; for tool in $(TOOLS); do ln -sfn hermes-s6 "$(DESTDIR)$(bindir)/$$tool"; done
@@ -191,6 +203,7 @@ help:
 	@echo '                  MODE=open does so with HERMES_OPEN_SCANDIR=1'
 	@echo 'make layer        a tarball for an image that has s6-overlay 3 and Hermes Agent; test-container MODE=layer tests it'
 	@echo 'make deb          a Debian package; make test-deb tries it in a clean Debian'
+	@echo 'make tools, layer, deb  with PLATFORM=linux/arm64: for arm64, on an x86_64 machine'
 	@echo 'make audit        the crates against deny.toml, and a bill of materials (CycloneDX); make deny, make sbom: one of them'
 	@echo 'make reproducible build the layer in two places, and compare the bits'
 	@echo 'make bench        speed and size, side by side with their peers'

@@ -2,7 +2,8 @@
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 DIST = $(CARGO_TARGET_DIR)/dist
-ARCHITECTURE = $(firstword $(subst -, ,$(TARGET)))
+ARCHITECTURE = $(if $(CROSS),aarch64,$(firstword $(subst -, ,$(TARGET))))
+DEB_ARCHITECTURE = $(if $(CROSS),arm64,$(shell dpkg --print-architecture))
 LAYER = $(DIST)/hermes-s6-$(VERSION)-$(ARCHITECTURE).tar.xz
 
 # Files in a package have this time, so that two builds of one commit are the same.
@@ -11,14 +12,17 @@ export SOURCE_DATE_EPOCH
 
 .PHONY: layer deb test-deb reproducible audit deny sbom
 
-layer: $(EXECUTABLE)
+$(ARM64): $(SOURCES)
+	RUSTFLAGS="$(RUSTFLAGS) $(FLAGS)" packaging/cross-build $@
+
+layer: $(EXECUTABLE) $(RUNNABLE)
 	packaging/make-layer $(EXECUTABLE) $(LAYER)
 
-deb: $(EXECUTABLE)
-	packaging/make-deb $(EXECUTABLE) $(DIST)
+deb: $(EXECUTABLE) $(RUNNABLE)
+	packaging/make-deb $(EXECUTABLE) $(DIST) $(DEB_ARCHITECTURE)
 
 test-deb: deb
-	packaging/test-deb $(DIST)/hermes-s6_$(VERSION)_$(shell dpkg --print-architecture).deb
+	packaging/test-deb $(DIST)/hermes-s6_$(VERSION)_$(DEB_ARCHITECTURE).deb
 
 # Build twice, from two copies of the last commit in two places, with two directories of cargo's, and compare.
 reproducible:
