@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: minimal home scandir template low-port group".into());
     };
     umask(Mode::empty());
+    let path = home;
     let (home, scandir) = (open_dir(CWD, home)?, open_dir(CWD, scandir)?);
     let template = Template::load(template)?;
     let names = profiles(&home)?;
@@ -30,18 +31,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
     for name in &names {
         let dir = if name == "default" { open_dir(&home, ".")? } else { open_dir(&home, &format!("profiles/{name}"))? };
-        for stale in ["gateway.pid", "processes.json"] {
+        for stale in ["gateway.pid", "processes.json", ".hermes-s6.start-now"] {
             let _ = rustix::fs::unlinkat(&dir, stale, AtFlags::empty());
         }
         let lock = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
         drop(rustix::fs::openat(&dir, ".hermes-s6.intent.lock", lock, mode(0o600))?);
-        read(&dir, ".env")?;
-        read(&dir, "config.yaml")?;
+        for file in [".env", ".op.env", "gateway.json", "config.yaml", ".hermes-s6.gateway.lock"] {
+            read(&dir, file)?;
+        }
         let state = String::from_utf8(read(&dir, "gateway_state.json")?)?;
         let up = state.contains(r#""desired_state":"running""#);
         let lifecycle = String::from_utf8(read(&dir, "state/gateway.lifecycle.json")?)?;
         let exit = if lifecycle.contains(r#""phase":"exited""#) { "clean" } else { "unclean" };
-        publish(&scandir, name, &template, up, group.parse()?)?;
+        publish(&scandir, name, path, &template, up, group.parse()?)?;
         let (prior, action) = if up { ("running", "started") } else { ("stopped", "registered") };
         let port = ports[name];
         writeln!(text, "reconcile: profile={name} prior_state={prior} action={action} port={port} prior_exit={exit}")?;
@@ -150,7 +152,14 @@ impl Template {
     }
 }
 
-fn publish(scandir: &OwnedFd, name: &str, template: &Template, up: bool, group: u32) -> rustix::io::Result<()> {
+fn publish(
+    scandir: &OwnedFd,
+    name: &str,
+    home: &str,
+    template: &Template,
+    up: bool,
+    group: u32,
+) -> rustix::io::Result<()> {
     let staging = format!(".gateway-{name}.minima");
     rustix::fs::mkdirat(scandir, &staging, mode(0o755))?;
     let slot = open_dir(scandir, &staging)?;
@@ -160,6 +169,7 @@ fn publish(scandir: &OwnedFd, name: &str, template: &Template, up: bool, group: 
     for (file, target) in &template.files {
         rustix::fs::symlinkat(target, &slot, file)?;
     }
+    rustix::fs::symlinkat(home, &slot, "home")?;
     rustix::fs::mkdirat(&slot, "supervise", mode(0o755))?;
     rustix::fs::mkdirat(&slot, "event", mode(0o700))?;
     rustix::fs::mknodat(&slot, "supervise/control", FileType::Fifo, mode(0o620), 0)?;

@@ -175,7 +175,7 @@ impl Home {
     /// Has Hermes Agent marked this profile as deleted?
     fn is_deleted(&self, profile: &Profile) -> Result<bool> {
         let failed = |e| Error::system("look at", self.path.join("profiles").join(DELETED).display(), e);
-        self.act(|home| is_deleted(home, &format!("profiles/{DELETED}"), profile.as_str()).map_err(failed))
+        self.act(|home| is_deleted(home, profile).map_err(failed))
     }
 
     /// The link that has the name of the profile's directory, or of `profiles`, if it does not lead to a profile; and
@@ -261,8 +261,10 @@ impl Home {
                 Err(errno) => return Err(unreadable(errno)),
             };
             if let Some(dir) = profiles {
+                // If the marks cannot be looked at, a directory that may have one does not count as gone.
+                let marks = marks(&dir, DELETED).unwrap_or_default();
                 for entry in rustix::fs::Dir::read_from(&dir).map_err(unreadable)? {
-                    scan.add(&dir, entry.map_err(unreadable)?.file_name());
+                    scan.add(&dir, marks.as_ref(), entry.map_err(unreadable)?.file_name());
                 }
             }
             scan.profiles.sort();
@@ -348,12 +350,12 @@ impl Scan {
         Scan { profiles: vec![Profile::default_profile()], odd: Vec::new(), more: 0 }
     }
 
-    fn add(&mut self, profiles: &OwnedFd, name: &CStr) {
+    fn add(&mut self, profiles: &OwnedFd, marks: Option<&OwnedFd>, name: &CStr) {
         if matches!(name.to_bytes(), b"." | b"..") {
             return;
         }
         let profile = Profile::from_bytes(name.to_bytes());
-        let why = match (look(profiles, name), profile) {
+        let why = match (look(profiles, marks, name), profile) {
             (Entry::Other, _) | (Entry::Bare(_) | Entry::Deleted, None) => return,
             (Entry::Deleted, Some(_)) => Why::Deleted,
             (Entry::Profile, Some(profile)) if !profile.is_default() => return self.profiles.push(profile),
@@ -382,7 +384,7 @@ enum Entry {
     Other,
 }
 
-fn look(profiles: &OwnedFd, name: &CStr) -> Entry {
+fn look(profiles: &OwnedFd, marks: Option<&OwnedFd>, name: &CStr) -> Entry {
     // A name that is not UTF-8 is opened without following links.
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let opened = match name.to_str() {
@@ -391,7 +393,7 @@ fn look(profiles: &OwnedFd, name: &CStr) -> Entry {
     };
     let found = match opened {
         Ok(dir) => match marker(&dir).unwrap_or(true) {
-            true if is_deleted(profiles, DELETED, name) == Ok(true) => return Entry::Deleted,
+            true if marks.is_some_and(|marks| is_marked(marks, name) == Ok(true)) => return Entry::Deleted,
             found => found,
         },
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
@@ -430,7 +432,7 @@ pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Opti
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
         Err(errno) => return Err(errno),
     };
-    if profile.is_default() || marker(&dir)? && !is_deleted(home, &format!("profiles/{DELETED}"), profile.as_str())? {
+    if profile.is_default() || marker(&dir)? && !is_deleted(home, profile)? {
         return Ok(Some(dir));
     }
     Ok(None)
@@ -440,16 +442,28 @@ pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Opti
 /// write can make the directory of such a profile again, and an older release does not know the mark.
 const DELETED: &str = ".deleted";
 
-/// Is there a mark for this name in the directory `deleted` beneath `dir`, and does the installed Hermes Agent go by it?
+/// Is this profile marked as deleted beneath this home?
 ///
 /// # Errors
 /// The system's error if that cannot be looked at.
-fn is_deleted(dir: &OwnedFd, deleted: &str, name: impl Arg) -> rustix::io::Result<bool> {
-    let marks = match roots_links::open(dir, deleted, OFlags::PATH | OFlags::DIRECTORY) {
-        Ok(marks) => marks,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
-        Err(errno) => return Err(errno),
-    };
+fn is_deleted(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<bool> {
+    match marks(home, &format!("profiles/{DELETED}"))? {
+        Some(marks) => is_marked(&marks, profile.as_str()),
+        None => Ok(false),
+    }
+}
+
+/// The directory of the marks, at this path beneath `dir`, if there is one.
+fn marks(dir: &OwnedFd, path: &str) -> rustix::io::Result<Option<OwnedFd>> {
+    match roots_links::open(dir, path, OFlags::PATH | OFlags::DIRECTORY) {
+        Ok(marks) => Ok(Some(marks)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Is there a mark for this name, and does the installed Hermes Agent go by it?
+fn is_marked(marks: &OwnedFd, name: impl Arg) -> rustix::io::Result<bool> {
     match rustix::fs::statat(marks, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Ok(Client::here().map_err(|_| Errno::IO)?.marks_the_deleted()),
         Err(Errno::NOENT) => Ok(false),

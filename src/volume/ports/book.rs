@@ -393,6 +393,11 @@ impl<'a> Book<'a> {
         self.record.ports.contains_key(profile)
     }
 
+    /// The profiles that have a port on record.
+    pub fn recorded(&self) -> impl Iterator<Item = &Profile> {
+        self.record.ports.keys()
+    }
+
     /// Does this profile have a port on record or a pin?
     pub fn knows(&self, profile: &Profile) -> bool {
         self.has(profile) || self.pins.of(profile).is_some()

@@ -15,8 +15,8 @@ const PATIENCE_MS: u64 = 1000;
 #[derive(Default)]
 pub struct Given {
     pub ports: BTreeMap<Profile, Result<Assignment>>,
-    /// Was the profile renamed? A profile that could not be looked at is missing.
-    pub renamed: BTreeMap<Profile, Result<bool>>,
+    /// The profiles that were renamed, and those that could not be looked at. `None` if none could be looked at.
+    pub renamed: Option<BTreeMap<Profile, Result<()>>>,
 }
 
 /// Assign ports to `profiles`, which are some of `all` profiles. A renamed profile keeps its port. Also returns the
@@ -33,18 +33,25 @@ pub fn give_ports(
         Ok(book) => book,
         Err(error) => return (Given::default(), Err(error)),
     };
-    let Given { ports: mut given, mut renamed } = Given::default();
+    // Where no name is gone, no profile was renamed, and no state has to be read.
+    let former_names = match rename::former_names(context, &book, all) {
+        Ok(names) => names,
+        Err(error) => return (Given::default(), Err(error)),
+    };
+    let (mut given, mut renamed) = (BTreeMap::new(), BTreeMap::new());
     let mut late = Ok(());
     // The account's rights are borrowed once for all profiles. Borrowing them for each profile would be a fifth of the
     // time of a pass over a thousand profiles.
     let looked = context.home.act(|_| {
         // All renames come first, because a renamed profile may want a port that another one pins too.
-        for profile in profiles {
-            let followed = crowd.about(profile, || rename::follow(context, &mut book, profile));
-            renamed.insert(profile.clone(), followed);
+        for profile in profiles.iter().filter(|_| !former_names.is_empty()) {
+            let followed = crowd.about(profile, || rename::follow(context, &mut book, &former_names, profile));
+            if let Some(outcome) = followed.map(|renamed| renamed.then_some(())).transpose() {
+                renamed.insert(profile.clone(), outcome);
+            }
         }
         let mut give = |profile: &Profile| {
-            let followed = renamed.get(profile).is_some_and(Result::is_ok);
+            let followed = renamed.get(profile).is_none_or(Result::is_ok);
             // While another process holds the lock, recorded ports can be shown, and no new port can be given.
             if followed && (book.is_locked(context.dry_run) || book.knows(profile)) {
                 match book.assign(profile) {
@@ -58,8 +65,9 @@ pub fn give_ports(
         Ok(())
     });
     if looked.is_err() {
-        return (Given { ports: given, renamed }, looked);
+        return (Given { ports: given, renamed: None }, looked);
     }
+    let renamed = Some(renamed);
     match book.save() {
         // A read-only or full volume must not keep the gateways from their slots.
         Err(error) if book.is_unwritable() => {

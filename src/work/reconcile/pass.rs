@@ -334,13 +334,13 @@ impl<'a> Pass<'a> {
     /// In a pass for one profile it leaves the slot as it is, because it may be a copy that is still being made.
     fn prior(&self, profile: &Profile, facts: &Facts) -> Result<Prior> {
         let prior = facts.state.prior_of(profile, facts.owner.as_deref());
-        match self.given.renamed.get(profile) {
-            Some(Err(error)) => return Err(error.clone()),
-            _ if prior != Prior::Foreign => {}
-            Some(Ok(true)) => return Ok(facts.state.prior()),
-            Some(Ok(false)) => {}
-            None if profile.is_default() => {}
+        let renamed = match &self.given.renamed {
+            Some(renamed) => renamed.get(profile).cloned().transpose()?.is_some(),
+            None if prior != Prior::Foreign || profile.is_default() => false,
             None => return Err(Error::new(Kind::System, "unable to tell whether it was renamed".to_string())),
+        };
+        if renamed && prior == Prior::Foreign {
+            return Ok(facts.state.prior());
         }
         let unnamed = self.single && facts.owner.is_none() && !profile.is_default() && prior.starts();
         if unnamed && !self.is_marked_up(profile)? { Ok(Prior::Foreign) } else { Ok(prior) }
