@@ -3,20 +3,17 @@
 //! A profile that does not exist and a profile that could not be looked at are two different answers. Only ENOENT,
 //! ENOTDIR and ELOOP mean that it does not exist.
 
-mod link;
-mod marks;
-mod scan;
-
-pub use link::{Link, link_at};
-pub use scan::{Odd, Scan, Why};
-
 use crate::ground::account::Account;
+use crate::ground::beneath;
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::message::Log;
 use crate::ground::profile::{MARKER, Profile};
 use crate::ground::roots_links;
+use crate::volume::client::Client;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -177,8 +174,8 @@ impl Home {
 
     /// Has Hermes Agent marked this profile as deleted?
     fn is_deleted(&self, profile: &Profile) -> Result<bool> {
-        let failed = |e| Error::system("look at", self.path.join("profiles").join(marks::DELETED).display(), e);
-        self.act(|home| marks::is_deleted(home, profile).map_err(failed))
+        let failed = |e| Error::system("look at", self.path.join("profiles").join(DELETED).display(), e);
+        self.act(|home| is_deleted(home, profile).map_err(failed))
     }
 
     /// The link that has the name of the profile's directory, or of `profiles`, if it does not lead to a profile; and
@@ -241,6 +238,188 @@ impl Home {
         }
         Ok(scan.profiles)
     }
+
+    /// Every profile, and the other entries that look like one (B7, B8).
+    ///
+    /// # Errors
+    /// 111 if `profiles` exists and cannot be read.
+    pub fn scan(&self) -> Result<Scan> {
+        self.act(|home| {
+            let mut scan = Scan { profiles: Vec::new(), odd: Vec::new(), more: 0 };
+            let shown = self.path.join("profiles");
+            let unreadable = |e| Error::system("read", shown.display(), e);
+            let profiles = match roots_links::open_dir(home, "profiles") {
+                Ok(dir) => Some(dir),
+                Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
+                    // If `profiles` is a link that does not lead to a directory, the profiles do not count as gone.
+                    if let Some(link) = link_at(home, "profiles").map_err(unreadable)? {
+                        let text = format!("unable to read {}: it is {link}", shown.display());
+                        return Err(Error::new(Kind::System, text));
+                    }
+                    if errno == Errno::LOOP { return Err(unreadable(errno)) } else { None }
+                }
+                Err(errno) => return Err(unreadable(errno)),
+            };
+            if let Some(dir) = profiles {
+                // If the marks cannot be looked at, a directory that may have one does not count as gone.
+                let marks = marks(&dir, DELETED).unwrap_or_default();
+                for entry in rustix::fs::Dir::read_from(&dir).map_err(unreadable)? {
+                    scan.add(&dir, marks.as_ref(), entry.map_err(unreadable)?.file_name());
+                }
+            }
+            scan.profiles.sort();
+            scan.odd.sort();
+            scan.profiles.insert(0, Profile::default_profile());
+            Ok(scan)
+        })
+    }
+}
+
+/// How many odd entries of `profiles` are named for each reason. The account can make as many as the volume has room
+/// for.
+const NAMED: usize = 10;
+
+/// The content of `profiles`.
+pub struct Scan {
+    /// The profiles, `default` first, then by name. They include directories that could not be looked into. If such a
+    /// directory were left out, its profile would count as gone. The caller looks again when it works with the profile,
+    /// and reports the error then.
+    pub profiles: Vec<Profile>,
+    /// Entries that look like a profile and are none, at most ten for each reason.
+    pub odd: Vec<Odd>,
+    /// How many more of them there are.
+    pub more: usize,
+}
+
+/// An entry of `profiles` that looks like a profile and is none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Odd {
+    /// Its name. Untrusted text.
+    pub name: String,
+    pub why: Why,
+}
+
+/// Why an entry of `profiles` is not a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// It has a SOUL.md, and is called `default`.
+    Reserved,
+    /// It has a SOUL.md, and its name is not a valid profile name.
+    Invalid,
+    /// A directory without a SOUL.md.
+    NoSoul,
+    /// Hermes Agent has deleted the profile, and something has made its directory again.
+    Deleted,
+    /// A link that does not lead to a profile.
+    Link(Link),
+}
+
+/// Why a link does not lead to a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// It belongs to this uid, and only root's links are followed.
+    Foreign(u32),
+    /// It is root's, and there is no profile at its other end.
+    Empty,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Why::Reserved => f.write_str("its name is reserved"),
+            Why::Invalid => f.write_str("its name is invalid"),
+            Why::NoSoul => write!(f, "it has no {MARKER}"),
+            Why::Deleted => write!(f, "it was deleted: remove its name from profiles/{DELETED} to have it back"),
+            Why::Link(link) => write!(f, "it is {link}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Link::Foreign(uid) => write!(f, "a link of uid {uid}: only links of root's are followed"),
+            Link::Empty => f.write_str("a link of root's that leads to nothing usable: is its volume mounted?"),
+        }
+    }
+}
+
+impl Scan {
+    /// The profiles that are known if `profiles` cannot be listed: only `default`, whose directory is the home.
+    pub fn unlisted() -> Scan {
+        Scan { profiles: vec![Profile::default_profile()], odd: Vec::new(), more: 0 }
+    }
+
+    fn add(&mut self, profiles: &OwnedFd, marks: Option<&OwnedFd>, name: &CStr) {
+        if matches!(name.to_bytes(), b"." | b"..") {
+            return;
+        }
+        let profile = Profile::from_bytes(name.to_bytes());
+        let why = match (look(profiles, marks, name), profile) {
+            (Entry::Other, _) | (Entry::Bare(_) | Entry::Deleted, None) => return,
+            (Entry::Deleted, Some(_)) => Why::Deleted,
+            (Entry::Profile, Some(profile)) if !profile.is_default() => return self.profiles.push(profile),
+            (Entry::Profile, Some(_)) => Why::Reserved,
+            (Entry::Profile, None) => Why::Invalid,
+            (Entry::Bare(link), Some(_)) => link.map_or(Why::NoSoul, Why::Link),
+        };
+        let reason = std::mem::discriminant(&why);
+        if self.odd.iter().filter(|odd| std::mem::discriminant(&odd.why) == reason).count() < NAMED {
+            self.odd.push(Odd { name: name.to_string_lossy().into_owned(), why });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+/// What an entry of `profiles` is.
+enum Entry {
+    /// A directory with a SOUL.md, or one that cannot be looked at.
+    Profile,
+    /// A directory without a SOUL.md, or a link that does not lead to a profile.
+    Bare(Option<Link>),
+    /// A directory of a name that Hermes Agent has marked as deleted.
+    Deleted,
+    /// Neither a directory nor a link.
+    Other,
+}
+
+fn look(profiles: &OwnedFd, marks: Option<&OwnedFd>, name: &CStr) -> Entry {
+    // A name that is not UTF-8 is opened without following links.
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let opened = match name.to_str() {
+        Ok(name) => roots_links::open(profiles, name, flags),
+        Err(_) => beneath::open(profiles, name, flags, Mode::empty()),
+    };
+    let found = match opened {
+        Ok(dir) => match marker(&dir).unwrap_or(true) {
+            true if marks.is_some_and(|marks| is_marked(marks, name) == Ok(true)) => return Entry::Deleted,
+            found => found,
+        },
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            return link_at(profiles, name)
+                .map_or(Entry::Profile, |link| link.map_or(Entry::Other, |l| Entry::Bare(Some(l))));
+        }
+        Err(_) => true,
+    };
+    if found { Entry::Profile } else { link_at(profiles, name).map_or(Entry::Profile, Entry::Bare) }
+}
+
+/// The link of this name, if it is one.
+///
+/// # Errors
+/// The system's error if the name cannot be looked at.
+pub fn link_at(dir: &OwnedFd, name: impl Arg) -> rustix::io::Result<Option<Link>> {
+    let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    Ok(match (FileType::from_raw_mode(stat.st_mode), stat.st_uid) {
+        (FileType::Symlink, 0) => Some(Link::Empty),
+        (FileType::Symlink, uid) => Some(Link::Foreign(uid)),
+        _ => None,
+    })
 }
 
 /// Open a profile's directory beneath the home; `None` if it is not a profile. The caller has the account's rights.
@@ -253,10 +432,43 @@ pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Opti
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
         Err(errno) => return Err(errno),
     };
-    if profile.is_default() || marker(&dir)? && !marks::is_deleted(home, profile)? {
+    if profile.is_default() || marker(&dir)? && !is_deleted(home, profile)? {
         return Ok(Some(dir));
     }
     Ok(None)
+}
+
+/// The directory, beside the profiles, in which newer releases of Hermes Agent mark those that they have deleted. A late
+/// write can make the directory of such a profile again, and an older release does not know the mark.
+const DELETED: &str = ".deleted";
+
+/// Is this profile marked as deleted beneath this home?
+///
+/// # Errors
+/// The system's error if that cannot be looked at.
+fn is_deleted(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<bool> {
+    match marks(home, &format!("profiles/{DELETED}"))? {
+        Some(marks) => is_marked(&marks, profile.as_str()),
+        None => Ok(false),
+    }
+}
+
+/// The directory of the marks, at this path beneath `dir`, if there is one.
+fn marks(dir: &OwnedFd, path: &str) -> rustix::io::Result<Option<OwnedFd>> {
+    match roots_links::open(dir, path, OFlags::PATH | OFlags::DIRECTORY) {
+        Ok(marks) => Ok(Some(marks)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Is there a mark for this name, and does the installed Hermes Agent go by it?
+fn is_marked(marks: &OwnedFd, name: impl Arg) -> rustix::io::Result<bool> {
+    match rustix::fs::statat(marks, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(Client::here().map_err(|_| Errno::IO)?.marks_the_deleted()),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Does this directory have a SOUL.md, a regular file or a link to one? The file is not opened, because root may have
