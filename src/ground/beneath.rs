@@ -318,6 +318,12 @@ pub fn random_suffix() -> rustix::io::Result<String> {
     Ok(bytes.iter().map(|b| char::from(LETTERS[usize::from(b % 32)])).collect())
 }
 
+/// The name of which this one is a temporary name, `.NAME.XXXXXX`.
+pub fn of_temporary(name: &[u8]) -> Option<&[u8]> {
+    let (name, suffix) = name.strip_prefix(b".")?.split_last_chunk::<7>()?;
+    (suffix[0] == b'.' && suffix[1..].iter().all(u8::is_ascii_alphanumeric)).then_some(name)
+}
+
 /// The hidden name of the old directory while a directory is exchanged without renameat2. `random_suffix` never makes
 /// this suffix.
 pub fn aside(name: &str) -> String {

@@ -1,5 +1,6 @@
 //! The scan directory: whether an s6-svscan runs on it, which entries it has, and the lock that its writers share.
 
+use crate::ground::beneath;
 use crate::ground::deadline::Deadline;
 use crate::ground::environment::is_truthy;
 use crate::ground::error::{Error, Kind, Result, cause_text};
@@ -336,9 +337,7 @@ impl Drop for ScandirLock<'_> {
 
 /// The profile of the hidden name `.gateway-NAME.XXXXXX`.
 fn of_hidden(name: &[u8]) -> Option<Profile> {
-    let (slot, suffix) = name.strip_prefix(b".")?.split_at_checked(name.len().checked_sub(8)?)?;
-    let ours = suffix.first() == Some(&b'.') && suffix[1..].iter().all(u8::is_ascii_alphanumeric);
-    if ours { Profile::of_slot(slot) } else { None }
+    beneath::of_temporary(name).and_then(Profile::of_slot)
 }
 
 #[cfg(test)]

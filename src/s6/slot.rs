@@ -254,8 +254,9 @@ impl Slot {
         })
     }
 
-    /// Remove links that the template no longer has, because s6 would still use them, and names with a leading dot,
-    /// which a killed run has left and which may hold variables.
+    /// Remove links that the template no longer has, because s6 would still use them, and temporary names, which a killed
+    /// run has left and which may hold variables. Other names with a leading dot are files that `run` and `finish` are
+    /// writing.
     fn drop_dead(&self, template: &Template, below: &str, dry_run: bool) -> Result<bool> {
         let unable = |e| Error::system("read", self.path(below), e);
         let path = if below.is_empty() { "." } else { below };
@@ -265,7 +266,7 @@ impl Slot {
             let entry = entry.map_err(unable)?;
             let base = entry.file_name().to_string_lossy().into_owned();
             let name = if below.is_empty() { base.clone() } else { format!("{below}/{base}") };
-            let left = base.starts_with('.') && base != "." && base != "..";
+            let left = beneath::of_temporary(base.as_bytes()).is_some();
             let link = entry.file_type() == FileType::Symlink && !template.files.contains_key(&name) && name != HOME;
             if !left && !link {
                 continue;

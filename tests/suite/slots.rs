@@ -341,6 +341,22 @@ fn a_pass_brings_live_slots_up_to_date() {
 }
 
 #[test]
+fn an_update_takes_away_what_killed_runs_left_and_not_what_run_and_finish_are_writing() {
+    let tree = Tree::up();
+    let slot = register(&tree, "coder");
+    let writing = ["data/.started", "data/.held", "data/.kills", "data/.memory"].map(|name| slot.join(name));
+    let left = [".run.abc234", "data/.bin.abc234"].map(|name| slot.join(name));
+    for path in writing.iter().chain(&left) {
+        fs::write(path, "7\n").expect("a file in the slot");
+    }
+    let ran = tree.tool("hermes-reconcile-one").arg("coder").run();
+    ran.is(0, "reconcile: profile=coder * action=updated *\n", "");
+    assert!(left.iter().all(|path| !path.exists()), "{left:?}");
+    assert!(writing.iter().all(|path| path.exists()), "{writing:?}");
+    tree.tool("hermes-reconcile-one").arg("coder").run().is(0, "reconcile: profile=coder * action=unchanged *\n", "");
+}
+
+#[test]
 fn a_template_of_another_shape_waits_until_the_slot_is_down() {
     let tree = Tree::up();
     let plain = second_template(&tree);
