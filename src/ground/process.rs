@@ -9,8 +9,10 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// The most bytes that are read of a file in `/proc`. A process can make its argument list as long as it likes.
+/// The most bytes that are read of a file in `/proc`, and the most arguments and variables of a process that are looked
+/// at. A process can make both lists as long as it likes.
 const LIMIT: u64 = 1 << 21;
+const MOST: usize = 4096;
 
 /// The start time tells a process from a later one with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +68,13 @@ pub fn children(pid: i32) -> Result<Vec<i32>> {
 /// The environment that the process was started with, as far as the process has left it alone.
 ///
 /// # Errors
-/// The system's error if it cannot be read.
+/// The system's error if it cannot be read. An error also if it has more than 4096 variables.
 pub fn environment(pid: i32) -> std::io::Result<Vec<(OsString, OsString)>> {
     let mut bytes = Vec::new();
     File::open(format!("/proc/{pid}/environ"))?.take(LIMIT).read_to_end(&mut bytes)?;
+    if bytes.iter().filter(|b| **b == 0).nth(MOST).is_some() {
+        return Err(std::io::Error::other(format!("it has more than {MOST} variables")));
+    }
     let pairs = bytes.split(|b| *b == 0).filter_map(|pair| {
         let equals = pair.iter().position(|b| *b == b'=')?;
         Some((OsStr::from_bytes(&pair[..equals]).into(), OsStr::from_bytes(&pair[equals + 1..]).into()))
@@ -81,14 +86,14 @@ pub fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
-/// The arguments that the process was started with, or has written over them since.
+/// The first 4096 arguments that the process was started with, or has written over them since.
 ///
 /// # Errors
 /// 111 if the process could not be looked at.
 pub fn arguments(pid: i32) -> Result<Vec<Vec<u8>>> {
     let Some(line) = read(format!("/proc/{pid}/cmdline"))? else { return Ok(Vec::new()) };
     let line = line.strip_suffix(b"\0").unwrap_or(&line);
-    Ok(line.split(|b| *b == 0).map(<[u8]>::to_vec).collect())
+    Ok(line.split(|b| *b == 0).take(MOST).map(<[u8]>::to_vec).collect())
 }
 
 /// The first 15 bytes of the name of the process's executable.
@@ -183,6 +188,20 @@ mod tests {
         assert_eq!(soft_limit(limits, "Max resident set "), None);
         assert_eq!(soft_limit(b"Max open files", "Max open files "), None);
         assert_eq!(soft_limit(b"", "Max open files "), None);
+    }
+
+    #[test]
+    fn of_lists_without_end_a_part_is_looked_at() {
+        let many: Vec<(String, &str)> = (0..50_000).map(|n| (format!("v{n}"), "")).collect();
+        let mut sleep = std::process::Command::new("sleep");
+        sleep.arg("1000").args(vec!["0"; 50_000]).env_clear().envs(many).env("PATH", "/usr/bin:/bin");
+        let mut child = sleep.spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let (count, environment) = (arguments(pid).unwrap().len(), environment(pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(count, MOST);
+        assert_eq!(environment.unwrap_err().to_string(), "it has more than 4096 variables");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod gateway_lock;
 pub mod give_back;
 pub mod home;
 pub mod intent;
+mod json_shape;
 pub mod last_words;
 pub mod log_files;
 pub mod log_line;

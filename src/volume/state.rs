@@ -7,6 +7,7 @@ use crate::ground::profile::Profile;
 use crate::volume::client::Client;
 use crate::volume::gateway_lock;
 use crate::volume::home::Home;
+use crate::volume::json_shape::Shape;
 use rustix::io::Errno;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -27,6 +28,13 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The deepest nesting that counts as a state file. At a depth of a thousand Hermes Agent's own reconciler fails.
 const DEPTH: usize = 512;
+
+/// The most fields that a state file has, and the most bytes of a field that is taken apart.
+const MOST_FIELDS: usize = 4096;
+const LONGEST_FIELD: usize = 256 << 10;
+
+/// The largest file about the last run that is read, in bytes. Hermes Agent writes some hundred.
+const LIFECYCLE_LIMIT: usize = 64 << 10;
 
 /// The fields of a state file, each as its JSON text. So a change of the intent keeps all other fields exactly (A14).
 /// This includes numbers that no machine type holds, and halves of surrogate pairs, which Hermes Agent writes for text
@@ -149,12 +157,18 @@ impl State {
         match content {
             Content::Absent => State::Absent,
             Content::Unfit(why) => State::Broken(why),
-            Content::Bytes(bytes) => match serde_json::from_slice::<Fields>(&bytes) {
-                Ok(_) if depth(&bytes) > DEPTH => State::Broken(format!("nested more than {DEPTH} deep")),
-                Ok(fields) => State::Object(fields),
-                Err(e) if e.is_data() => State::Broken("not a JSON object".to_string()),
-                Err(e) => State::Broken(format!("not JSON: {e}")),
-            },
+            Content::Bytes(bytes) => {
+                let shape = Shape::of(&bytes);
+                if shape.members > MOST_FIELDS {
+                    return State::Broken(format!("of more than {MOST_FIELDS} fields"));
+                }
+                match serde_json::from_slice::<Fields>(&bytes) {
+                    Ok(_) if shape.depth > DEPTH => State::Broken(format!("nested more than {DEPTH} deep")),
+                    Ok(fields) => State::Object(fields),
+                    Err(e) if e.is_data() => State::Broken("not a JSON object".to_string()),
+                    Err(e) => State::Broken(format!("not JSON: {e}")),
+                }
+            }
         }
     }
 
@@ -208,7 +222,7 @@ impl State {
     /// The profile that the file names: in our own field, else in the arguments of the gateway that wrote it.
     pub fn names(&self) -> Option<String> {
         self.string(OWNER).or_else(|| {
-            let argv: Vec<String> = serde_json::from_str(self.field("argv")?).ok()?;
+            let argv: Vec<String> = serde_json::from_str(self.short("argv")?).ok()?;
             let mut words = argv.iter();
             words
                 .find_map(|word| match word.as_str() {
@@ -238,7 +252,7 @@ impl State {
 
     fn troubles_beneath(&self, prefix: &str) -> Vec<Trouble> {
         let platforms: BTreeMap<String, Value> =
-            self.field("platforms").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+            self.short("platforms").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
         let short = |text: &str| text.chars().take(LONGEST_TROUBLE).collect::<String>();
         let trouble = |(name, platform): (String, Value)| {
             let text = |key: &str| platform.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
@@ -251,7 +265,12 @@ impl State {
 
     /// A field of any type.
     pub fn value(&self, key: &str) -> Option<Value> {
-        serde_json::from_str(self.field(key)?).ok()
+        serde_json::from_str(self.short(key)?).ok()
+    }
+
+    /// The JSON text of a field, unless it is too long to be taken apart.
+    fn short(&self, key: &str) -> Option<&str> {
+        self.field(key).filter(|json| json.len() <= LONGEST_FIELD)
     }
 
     /// A field that is a whole number and not negative.
@@ -268,28 +287,10 @@ impl State {
     }
 }
 
-/// How deep arrays and objects are nested in valid JSON.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut string, mut escaped) = (0, 0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => string = !string,
-            b'[' | b'{' if !string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !string => depth -= 1,
-            _ => {}
-        }
-    }
-    deepest
-}
-
 /// How the gateway's last run ended according to `state/gateway.lifecycle.json`: `clean`, `unclean` or `unknown`.
 pub fn prior_exit(profile_dir: impl AsFd) -> &'static str {
-    let Ok(Content::Bytes(bytes)) = beneath::read(profile_dir, "state/gateway.lifecycle.json", LIMIT) else {
+    let file = "state/gateway.lifecycle.json";
+    let Ok(Content::Bytes(bytes)) = beneath::read(profile_dir, file, LIFECYCLE_LIMIT) else {
         return "unknown";
     };
     match serde_json::from_slice::<Value>(&bytes).ok().as_ref().and_then(|v| v.get("phase")?.as_str()) {
@@ -450,25 +451,6 @@ mod tests {
         let found = troubles(&format!("{{{}}}", many.join(",")));
         assert_eq!(found.len(), MOST_TROUBLES);
         assert!(found.iter().all(|(_, error)| *error == "é".repeat(LONGEST_TROUBLE)));
-    }
-
-    #[test]
-    fn depth_counts_brackets_outside_of_strings() {
-        for (json, deepest) in [
-            ("7", 0),
-            ("{}", 1),
-            ("[[],[]]", 2),
-            ("[[[]],[],[[]]]", 3),
-            (r#"{"a":[{"b":{}}]}"#, 4),
-            (r#"{"[[[":"{{{"}"#, 1),
-            // An escaped quotation mark ends no string, and an escaped backslash escapes nothing.
-            (r#"[["]]",[[]]]]"#, 4),
-            (r#"["\"[[["]"#, 1),
-            (r#"["\\",[[]]]"#, 3),
-            (r#"["\\\"[",[]]"#, 2),
-        ] {
-            assert_eq!(depth(json.as_bytes()), deepest, "{json}");
-        }
     }
 
     #[test]

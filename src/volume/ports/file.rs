@@ -4,6 +4,7 @@ use crate::ground::beneath::{self, Content};
 use crate::ground::error::{Error, Kind, Result, cause_text};
 use crate::ground::profile::Profile;
 use crate::volume::home::RECORD_OF_PORTS;
+use crate::volume::json_shape::Shape;
 use rustix::fs::{AtFlags, FileType, Mode};
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
@@ -13,8 +14,9 @@ use std::path::Path;
 /// The name of the file in the home.
 pub const FILE: &str = RECORD_OF_PORTS;
 
-/// The largest file that is read, in bytes.
+/// The largest file that is read, in bytes, and the most entries that it has.
 const LIMIT: usize = 1 << 20;
+const MOST: usize = 20_000;
 
 /// The content of the file.
 #[derive(Debug, Default)]
@@ -39,6 +41,9 @@ impl PortsFile {
         let unable = |why: &str| Error::new(Kind::System, format!("unable to read {}: {why}", shown.display()));
         match beneath::read(home, FILE, LIMIT).map_err(|e| unable(&cause_text(&e.into())))? {
             Content::Absent => Ok(PortsFile::default()),
+            Content::Bytes(bytes) if Shape::of(&bytes).members > MOST => {
+                Ok(broken(format!("more than {MOST} entries")))
+            }
             Content::Bytes(bytes) => Ok(match serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&bytes) {
                 Ok(entries) => PortsFile::of(entries),
                 Err(_) if serde_json::from_slice::<Box<RawValue>>(&bytes).is_ok() => {
