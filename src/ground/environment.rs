@@ -6,7 +6,7 @@
 
 use crate::ground::beneath::{self, Content};
 use crate::ground::error::{Error, Kind, Result};
-use crate::ground::message::Log;
+use crate::ground::message::{Log, Silent};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +35,31 @@ impl Environment {
     /// The environment of this process.
     pub fn inherited() -> Environment {
         Environment::of(std::env::vars_os())
+    }
+
+    /// The variables that every gateway of this container inherits: the container's environment, or without s6-overlay
+    /// our own environment.
+    ///
+    /// If an agent types our commands, our own environment is that of the agent's gateway. It has the port of that
+    /// gateway, which must not be taken for a port that the container sets. So such an environment is not used.
+    ///
+    /// # Errors
+    /// 111 if the container's environment exists and cannot be read, or other users can write to it.
+    pub fn of_gateways() -> Result<Environment> {
+        let mut environment = Environment::default();
+        // Warnings are dropped here, because hermes-run-gateway prints them.
+        let changes = read_trusted(Path::new(CONTAINER), &Silent);
+        match changes.map_err(|e| Error::new(Kind::System, e.text))? {
+            Some(changes) => environment.apply(changes),
+            None if std::env::var_os("HERMES_S6_SUPERVISED_CHILD").is_some() => {}
+            None => environment = Environment::inherited(),
+        }
+        Ok(environment)
+    }
+
+    /// The PATH of a program that gets these variables. Without one it is our own.
+    pub fn path(&self) -> OsString {
+        self.var("PATH").map(OsStr::to_os_string).or_else(|| std::env::var_os("PATH")).unwrap_or_default()
     }
 
     /// The value of a variable. A variable that is set to nothing has an empty value.

@@ -14,8 +14,9 @@ use std::time::Duration;
 /// The directories in which s6's programs are looked for: s6-overlay's first (H6), then the system's, which root owns.
 const PLACES: [&str; 6] = ["/command", "/usr/bin", "/bin", "/usr/sbin", "/sbin", "/package/admin/s6/command"];
 
-/// The least time that an s6 program gets.
+/// The least time that an s6 program gets before the command's deadline, and after it.
 const LEAST: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_secs(5);
 /// The most time that an s6 program gets.
 const MOST: Duration = Duration::from_secs(10);
 
@@ -42,14 +43,14 @@ struct Ended {
     stderr: Vec<u8>,
 }
 
-/// Run an s6 program to its end. The program gets what is left of the command's deadline, within two bounds: at least
-/// one second, because a command may have to give orders after its deadline, and at most ten, because s6's programs
-/// take some milliseconds.
+/// Run an s6 program to its end. s6's programs take some milliseconds, and on a very busy machine some seconds. The
+/// program gets what is left of the command's deadline, at least one second and at most ten. A command that has failed
+/// may have to take back after its deadline what it has done, and then the program gets five seconds.
 ///
 /// # Errors
 /// 99 if the program has not ended by then; it is killed. 111 if the program cannot be run.
 fn run(name: &str, arguments: &[&OsStr]) -> Result<Ended> {
-    let left = Deadline::command().left(MOST).unwrap_or(LEAST).max(LEAST);
+    let left = Deadline::command().left(MOST).map_or(LATE, |left| left.max(LEAST));
     run_until(Deadline::after_ms(u64::try_from(left.as_millis()).unwrap_or(1)), name, arguments)
 }
 

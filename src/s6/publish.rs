@@ -20,6 +20,10 @@ use std::time::Duration;
 /// How long s6-svscan has to take up a new slot before it is reminded, in milliseconds. It usually takes 5.
 const SCAN_MS: u64 = 1500;
 
+/// How long s6-svscan has to take up a slot within a command that has more time, a reminder included. In milliseconds; a
+/// thousand slots take four seconds.
+pub const HELD_MS: u64 = 15_000;
+
 /// How long s6-svscan has after the reminder if there is no deadline, in milliseconds.
 const REMINDED_MS: u64 = 10_000;
 

@@ -10,6 +10,7 @@ use crate::ground::profile::{MARKER, Profile};
 use crate::ground::roots_links;
 use crate::s6::orders;
 use crate::tools::cli::{self, Args, Ending, Item, Tool};
+use crate::volume::client::Client;
 use crate::volume::gateway_lock::{self, Holding};
 use crate::volume::home::Home;
 use crate::volume::intent;
@@ -102,7 +103,8 @@ fn prepare(
     if ports {
         crate::work::gateway::port::export(&home, profile, environment, log)?;
     }
-    let mode = Mode::by_release(&home, identity.environment.get("PATH"))?;
+    // This process has the account's rights already.
+    let mode = Mode::by_release(&Client::on(&identity.environment.path())?);
     if mode == Mode::Others && prog.is_empty() && !profile.is_default() {
         require_unserved(&home, profile, mode, log)?;
     }

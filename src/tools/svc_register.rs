@@ -2,7 +2,7 @@
 
 use crate::ground::error::{self, Error, Exit, Kind};
 use crate::ground::record::Record;
-use crate::s6::publish::Change;
+use crate::s6::publish::{Change, HELD_MS};
 use crate::tools::Opened;
 use crate::tools::cli::{self, Args, Ending, Tool, flag, valued};
 use crate::tools::several::FORCE;
@@ -53,7 +53,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let template = args.template()?;
     let opened = Opened::open(args)?;
     opened.home.require(&profile)?;
-    let context = opened.context(args, 5000);
+    let context = opened.context(args, HELD_MS);
     let done = register::register(&context, &profile, &template, up, &env)?;
     let action = match done.change {
         Change::Published => Action::Registered,

@@ -42,7 +42,8 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
         let mode = Mode::of(home)?;
         let mut starts = Vec::new();
         for profile in status::intended_up(home, log)? {
-            if !mode.settle(home, &profile, args.dry_run(), log)? {
+            // If that cannot be told, the order for this profile reports the error.
+            if mode.settle(home, &profile, args.dry_run(), log) != Ok(true) {
                 starts.push(profile);
             }
         }

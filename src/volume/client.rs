@@ -9,15 +9,21 @@
 //! | 0.21.4 | refuses the gateway of a named profile without `--force`, and `--replace` ends the gateway that serves a profile, whichever it is | `--force` in place of `--replace`: our own lock has decided who may run |
 //! | 0.20.0 | its own `finish` takes exit code 0 for an intended stop | nothing: a SIGTERM in the first seconds ends with 0 as well, so three within 300 seconds hold a gateway, as before |
 
+use crate::ground::environment::Environment;
 use crate::ground::error::{Error, Result};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How many entries of a directory are looked at.
 const MOST: usize = 4096;
 
-/// Where Hermes Agent's image has it. A boot script has another PATH than the gateways.
+/// For how long an answer counts.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Where Hermes Agent's image has it. The `hermes` on the PATH may be a shim that executes this one.
 const IMAGE: &str = "/opt/hermes/.venv/bin";
 
 /// The installed Hermes Agent. If none is found, it counts as an old one.
@@ -28,21 +34,30 @@ pub struct Client {
 }
 
 impl Client {
-    /// Look for it on the PATH of this process, and then where the image has it. The PATH may name directories in which
-    /// the account can make links: call this with the account's rights.
+    /// The client that the gateways of this container execute. A boot script and an agent have another PATH than the
+    /// gateways. The answer counts for a second, because the account can make any number of files about which this is
+    /// asked. Call this with the account's rights.
+    ///
+    /// # Errors
+    /// 111 if the container's environment or a directory could not be looked at just now.
+    pub fn here() -> Result<Client> {
+        static LAST: Mutex<Option<(Instant, Client)>> = Mutex::new(None);
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return Ok(client.clone());
+        }
+        let client = Client::on(&Environment::of_gateways()?.path())?;
+        *last = Some((Instant::now(), client.clone()));
+        Ok(client)
+    }
+
+    /// The first `hermes` on this PATH, and then in the image, beside which Hermes Agent is installed, by the name of its
+    /// metadata. The PATH may name directories in which the account can make links: call this with the account's rights.
     ///
     /// # Errors
     /// 111 if a directory could not be looked at just now.
-    pub fn here() -> Result<Client> {
-        Client::on(std::env::var_os("PATH").as_deref())
-    }
-
-    /// As `here`, with this PATH: the first `hermes` beside which Hermes Agent is installed, by the name of its metadata.
-    ///
-    /// # Errors
-    /// As `here`.
-    pub fn on(path: Option<&OsStr>) -> Result<Client> {
-        for packages in packages(path.unwrap_or_default())? {
+    pub fn on(path: &OsStr) -> Result<Client> {
+        for packages in packages(path)? {
             let versions = names(&packages)?.into_iter().filter_map(|name| {
                 let version = name.strip_suffix(".dist-info")?.strip_prefix("hermes_agent-")?;
                 version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_string())

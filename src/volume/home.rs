@@ -13,7 +13,8 @@ use crate::volume::client::Client;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
-use std::ffi::CStr;
+use std::collections::BinaryHeap;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -123,20 +124,26 @@ impl Home {
     /// # Errors
     /// The error of `work`; 111 if the directory cannot be looked at, or the account's rights cannot be taken.
     pub fn within<T>(&self, profile: &Profile, work: impl FnOnce(&OwnedFd) -> Result<T>) -> Result<Option<T>> {
-        self.act_for(profile, |home| {
-            match profile_dir(home, profile).map_err(|errno| self.unable_to_open(profile, errno))? {
-                Some(dir) => work(&dir).map(Some),
-                None => Ok(None),
-            }
+        self.act_for(profile, |home| match self.profile_dir(home, profile)? {
+            Some(dir) => work(&dir).map(Some),
+            None => Ok(None),
         })
     }
 
-    fn unable_to_open(&self, profile: &Profile, errno: Errno) -> Error {
-        let mut error = Error::system("open", self.shown(profile, ""), errno);
-        if errno == Errno::ACCESS {
-            error.text += DENIED;
-        }
-        error
+    /// Open a profile's directory beneath the open home; `None` if it is not a profile. The caller has the account's
+    /// rights.
+    ///
+    /// # Errors
+    /// 111 if the directory, or the mark of a deleted profile, cannot be looked at.
+    pub fn profile_dir(&self, home: &OwnedFd, profile: &Profile) -> Result<Option<OwnedFd>> {
+        let unable = |errno| denied(Error::system("open", self.shown(profile, ""), errno), errno);
+        let dir = match roots_links::open_dir(home, &profile.path()) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            Err(errno) => return Err(unable(errno)),
+        };
+        let is_one = profile.is_default() || marker(&dir).map_err(unable)? && !self.is_deleted(home, profile)?;
+        Ok(is_one.then_some(dir))
     }
 
     /// The path of a file of this profile, for messages.
@@ -166,16 +173,23 @@ impl Home {
     pub fn no_such(&self, profile: &Profile) -> Error {
         let why = match self.link_to(profile) {
             Ok(Some((path, link))) => format!("{} is {link}", path.display()),
-            _ if self.is_deleted(profile) == Ok(true) => Why::Deleted.to_string(),
+            _ if self.act(|home| self.is_deleted(home, profile)) == Ok(true) => Why::Deleted.to_string(),
             _ => format!("no {}", self.shown(profile, MARKER)),
         };
         Error::new(Kind::Usage, format!("no such profile: {profile} ({why})"))
     }
 
-    /// Has Hermes Agent marked this profile as deleted?
-    fn is_deleted(&self, profile: &Profile) -> Result<bool> {
-        let failed = |e| Error::system("look at", self.path.join("profiles").join(DELETED).display(), e);
-        self.act(|home| is_deleted(home, profile).map_err(failed))
+    /// Has Hermes Agent marked this profile as deleted? The caller has the account's rights.
+    fn is_deleted(&self, home: &OwnedFd, profile: &Profile) -> Result<bool> {
+        let shown = self.path.join("profiles").join(DELETED);
+        let marked = marks(home, &format!("profiles/{DELETED}"))
+            .and_then(|marks| marks.map_or(Ok(false), |marks| is_marked(&marks, profile.as_str())));
+        match marked {
+            Ok(false) => Ok(false),
+            _ if !Client::here()?.marks_the_deleted() => Ok(false),
+            Ok(true) => Ok(true),
+            Err(errno) => Err(denied(Error::system("look at", shown.display(), errno), errno)),
+        }
     }
 
     /// The link that has the name of the profile's directory, or of `profiles`, if it does not lead to a profile; and
@@ -187,7 +201,7 @@ impl Home {
     pub fn link_to(&self, profile: &Profile) -> Result<Option<(PathBuf, Link)>> {
         let unable = |e| Error::system("open", self.shown(profile, ""), e);
         self.act_for(profile, |home| {
-            if profile.is_default() || profile_dir(home, profile).map_err(unable)?.is_some() {
+            if profile.is_default() || self.profile_dir(home, profile)?.is_some() {
                 return Ok(None);
             }
             if let Some(link) = link_at(home, "profiles").map_err(unable)?
@@ -236,16 +250,20 @@ impl Home {
                 _ => log.warning(&format!("profiles/{name} is not a profile: {why}")),
             }
         }
+        if scan.left_out > 0 {
+            log.warning(&format!("{} more entries of profiles are not looked at: there are too many", scan.left_out));
+        }
         Ok(scan.profiles)
     }
 
-    /// Every profile, and the other entries that look like one (B7, B8).
+    /// Every profile, and the other entries that look like one (B7, B8). Of more than ten thousand names those that come
+    /// first are looked at.
     ///
     /// # Errors
     /// 111 if `profiles` exists and cannot be read.
     pub fn scan(&self) -> Result<Scan> {
         self.act(|home| {
-            let mut scan = Scan { profiles: Vec::new(), odd: Vec::new(), more: 0 };
+            let mut scan = Scan { profiles: Vec::new(), odd: Vec::new(), more: 0, left_out: 0 };
             let shown = self.path.join("profiles");
             let unreadable = |e| Error::system("read", shown.display(), e);
             let profiles = match roots_links::open_dir(home, "profiles") {
@@ -263,8 +281,22 @@ impl Home {
             if let Some(dir) = profiles {
                 // If the marks cannot be looked at, a directory that may have one does not count as gone.
                 let marks = marks(&dir, DELETED).unwrap_or_default();
+                let (mut names, mut others) = (BinaryHeap::new(), 0);
                 for entry in rustix::fs::Dir::read_from(&dir).map_err(unreadable)? {
-                    scan.add(&dir, marks.as_ref(), entry.map_err(unreadable)?.file_name());
+                    let entry = entry.map_err(unreadable)?;
+                    if let Some(profile) = Profile::from_bytes(entry.file_name().to_bytes()) {
+                        names.push(profile);
+                        scan.left_out += usize::from(names.len() > MOST && names.pop().is_some());
+                    } else if others < MOST {
+                        scan.add(&dir, marks.as_ref(), entry.file_name());
+                        others += 1;
+                    } else {
+                        scan.left_out += 1;
+                    }
+                }
+                for profile in names.into_sorted_vec() {
+                    let name = CString::new(profile.as_str()).map_err(|_| unreadable(Errno::INVAL))?;
+                    scan.add(&dir, marks.as_ref(), &name);
                 }
             }
             scan.profiles.sort();
@@ -279,6 +311,10 @@ impl Home {
 /// for.
 const NAMED: usize = 10;
 
+/// How many names of profiles are looked at, and how many other names. This is far more than s6-svscan has room for, and
+/// each takes some hundred bytes of memory in a pass.
+const MOST: usize = 10_000;
+
 /// The content of `profiles`.
 pub struct Scan {
     /// The profiles, `default` first, then by name. They include directories that could not be looked into. If such a
@@ -289,6 +325,8 @@ pub struct Scan {
     pub odd: Vec<Odd>,
     /// How many more of them there are.
     pub more: usize,
+    /// How many names were not looked at. A profile that is not in `profiles` may be among them.
+    pub left_out: usize,
 }
 
 /// An entry of `profiles` that looks like a profile and is none.
@@ -347,7 +385,7 @@ impl std::fmt::Display for Link {
 impl Scan {
     /// The profiles that are known if `profiles` cannot be listed: only `default`, whose directory is the home.
     pub fn unlisted() -> Scan {
-        Scan { profiles: vec![Profile::default_profile()], odd: Vec::new(), more: 0 }
+        Scan { profiles: vec![Profile::default_profile()], odd: Vec::new(), more: 0, left_out: 0 }
     }
 
     fn add(&mut self, profiles: &OwnedFd, marks: Option<&OwnedFd>, name: &CStr) {
@@ -356,10 +394,12 @@ impl Scan {
         }
         let profile = Profile::from_bytes(name.to_bytes());
         let why = match (look(profiles, marks, name), profile) {
-            (Entry::Other, _) | (Entry::Bare(_) | Entry::Deleted, None) => return,
+            (Entry::Other, _) | (Entry::Bare(_) | Entry::Deleted | Entry::Unknown, None) => return,
             (Entry::Deleted, Some(_)) => Why::Deleted,
-            (Entry::Profile, Some(profile)) if !profile.is_default() => return self.profiles.push(profile),
-            (Entry::Profile, Some(_)) => Why::Reserved,
+            (Entry::Profile | Entry::Unknown, Some(profile)) if !profile.is_default() => {
+                return self.profiles.push(profile);
+            }
+            (Entry::Profile | Entry::Unknown, Some(_)) => Why::Reserved,
             (Entry::Profile, None) => Why::Invalid,
             (Entry::Bare(link), Some(_)) => link.map_or(Why::NoSoul, Why::Link),
         };
@@ -374,8 +414,10 @@ impl Scan {
 
 /// What an entry of `profiles` is.
 enum Entry {
-    /// A directory with a SOUL.md, or one that cannot be looked at.
+    /// A directory with a SOUL.md.
     Profile,
+    /// It cannot be looked at.
+    Unknown,
     /// A directory without a SOUL.md, or a link that does not lead to a profile.
     Bare(Option<Link>),
     /// A directory of a name that Hermes Agent has marked as deleted.
@@ -391,18 +433,25 @@ fn look(profiles: &OwnedFd, marks: Option<&OwnedFd>, name: &CStr) -> Entry {
         Ok(name) => roots_links::open(profiles, name, flags),
         Err(_) => beneath::open(profiles, name, flags, Mode::empty()),
     };
-    let found = match opened {
-        Ok(dir) => match marker(&dir).unwrap_or(true) {
-            true if marks.is_some_and(|marks| is_marked(marks, name) == Ok(true)) => return Entry::Deleted,
-            found => found,
-        },
+    let is_link = || link_at(profiles, name);
+    let there = match opened {
+        Ok(dir) => marker(&dir),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-            return link_at(profiles, name)
-                .map_or(Entry::Profile, |link| link.map_or(Entry::Other, |l| Entry::Bare(Some(l))));
+            return is_link().map_or(Entry::Unknown, |link| link.map_or(Entry::Other, |l| Entry::Bare(Some(l))));
         }
-        Err(_) => true,
+        Err(errno) => Err(errno),
     };
-    if found { Entry::Profile } else { link_at(profiles, name).map_or(Entry::Profile, Entry::Bare) }
+    match there {
+        Ok(true)
+            if marks.is_some_and(|marks| is_marked(marks, name) == Ok(true))
+                && Client::here().is_ok_and(|client| client.marks_the_deleted()) =>
+        {
+            Entry::Deleted
+        }
+        Ok(true) => Entry::Profile,
+        Ok(false) => is_link().map_or(Entry::Unknown, Entry::Bare),
+        Err(_) => Entry::Unknown,
+    }
 }
 
 /// The link of this name, if it is one.
@@ -422,36 +471,9 @@ pub fn link_at(dir: &OwnedFd, name: impl Arg) -> rustix::io::Result<Option<Link>
     })
 }
 
-/// Open a profile's directory beneath the home; `None` if it is not a profile. The caller has the account's rights.
-///
-/// # Errors
-/// The system's error if the directory cannot be looked at.
-pub fn profile_dir(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<Option<OwnedFd>> {
-    let dir = match roots_links::open_dir(home, &profile.path()) {
-        Ok(dir) => dir,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-        Err(errno) => return Err(errno),
-    };
-    if profile.is_default() || marker(&dir)? && !is_deleted(home, profile)? {
-        return Ok(Some(dir));
-    }
-    Ok(None)
-}
-
 /// The directory, beside the profiles, in which newer releases of Hermes Agent mark those that they have deleted. A late
 /// write can make the directory of such a profile again, and an older release does not know the mark.
 const DELETED: &str = ".deleted";
-
-/// Is this profile marked as deleted beneath this home?
-///
-/// # Errors
-/// The system's error if that cannot be looked at.
-fn is_deleted(home: &OwnedFd, profile: &Profile) -> rustix::io::Result<bool> {
-    match marks(home, &format!("profiles/{DELETED}"))? {
-        Some(marks) => is_marked(&marks, profile.as_str()),
-        None => Ok(false),
-    }
-}
 
 /// The directory of the marks, at this path beneath `dir`, if there is one.
 fn marks(dir: &OwnedFd, path: &str) -> rustix::io::Result<Option<OwnedFd>> {
@@ -462,13 +484,21 @@ fn marks(dir: &OwnedFd, path: &str) -> rustix::io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Is there a mark for this name, and does the installed Hermes Agent go by it?
+/// Is there a mark for this name?
 fn is_marked(marks: &OwnedFd, name: impl Arg) -> rustix::io::Result<bool> {
     match rustix::fs::statat(marks, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(Client::here().map_err(|_| Errno::IO)?.marks_the_deleted()),
+        Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno),
     }
+}
+
+/// Name the remedy in an error about something that the account may not use.
+fn denied(mut error: Error, errno: Errno) -> Error {
+    if errno == Errno::ACCESS {
+        error.text += DENIED;
+    }
+    error
 }
 
 /// Does this directory have a SOUL.md, a regular file or a link to one? The file is not opened, because root may have

@@ -10,7 +10,6 @@ use crate::volume::home::Home;
 use crate::volume::settings;
 use crate::volume::state::State;
 use serde_json::Value;
-use std::ffi::OsStr;
 
 /// The operator's word that every profile has a gateway of its own, also where Hermes Agent would serve all from one.
 const EACH: &str = "HERMES_GATEWAY_PER_PROFILE";
@@ -32,19 +31,15 @@ impl Mode {
     /// # Errors
     /// 111 if that cannot be told.
     pub fn of(home: &Home) -> Result<Mode> {
-        match Mode::by_release(home, std::env::var_os("PATH").as_deref())? {
+        match Mode::by_release(&home.account().act(Client::here)?) {
             Mode::Itself if settings::multiplex(home)? => Ok(Mode::All),
             mode => Ok(mode),
         }
     }
 
-    /// `Others` or `Itself`, by the release alone, for a gateway with this PATH.
-    ///
-    /// # Errors
-    /// 111 if the release could not be looked for just now.
-    pub fn by_release(home: &Home, path: Option<&OsStr>) -> Result<Mode> {
-        let client = home.account().act(|| Client::on(path))?;
-        Ok(if client.serves_others() { Mode::Others } else { Mode::Itself })
+    /// `Others` or `Itself`, by the release alone.
+    pub fn by_release(client: &Client) -> Mode {
+        if client.serves_others() { Mode::Others } else { Mode::Itself }
     }
 
     /// Does the gateway of `default` serve this other profile?

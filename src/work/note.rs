@@ -76,6 +76,8 @@ pub enum Note {
     StaleTemplate,
     /// The gateway waits for its turn to start, and so many come before it.
     Turn(usize),
+    /// It cannot be told whether the gateway of `default`, which runs, serves this profile.
+    UnreadableDefault,
     /// It cannot be told whether the gateway of `default` serves all profiles.
     UnreadableMode,
     /// The profile's port cannot be told.
@@ -136,6 +138,7 @@ impl fmt::Display for Note {
             Note::SkipRequested => "skip-requested",
             Note::StaleTemplate => "stale-template",
             Note::Turn(before) => return write!(f, "waits for its turn ({before} before it)"),
+            Note::UnreadableDefault => "unreadable-default",
             Note::UnreadableMode => "unreadable-mode",
             Note::UnreadablePorts => "unreadable-ports",
             Note::UnreadableState => "unreadable-state",

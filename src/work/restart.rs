@@ -8,6 +8,7 @@ use crate::ground::profile::Profile;
 use crate::s6::changes::Changes;
 use crate::s6::orders::{Told, give, taken};
 use crate::s6::programs;
+use crate::volume::client::Client;
 use crate::volume::intent::{self, Intent};
 use crate::volume::mode::Mode;
 use crate::volume::planned_stop;
@@ -39,7 +40,7 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Begun> {
     site.require_own(profile)?;
     site.home.require(profile)?;
     container::refuse_foreground(profile)?;
-    let mode = Mode::by_release(site.home, std::env::var_os("PATH").as_deref())?;
+    let mode = Mode::by_release(&site.home.account().act(Client::here)?);
     if mode == Mode::Others && mode.settle(site.home, profile, site.dry_run, site.log)? {
         return Err(mode.refusal(site.home, profile));
     }

@@ -3,7 +3,7 @@
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::profile::Profile;
 use crate::s6::changes::{Changes, wait_for};
-use crate::s6::orders::{PROMPT_MS, give, taken};
+use crate::s6::orders::{give, taken};
 use crate::s6::programs::{self, Svstat};
 use crate::s6::publish;
 use crate::s6::slot::Slot;
@@ -159,7 +159,7 @@ fn mint(site: &Context, profile: &Profile, lasts: Lasts) -> Result<()> {
     ports::allocate(site.home, profile, site.dry_run, site.deadline, site.log)?;
     let mark = if lasts == Lasts::Always { Mark::Up } else { Mark::Down };
     let plan = site.plan(profile, &template, mark);
-    let deadline = site.deadline.or_after_ms(PROMPT_MS);
+    let deadline = site.deadline.or_after_ms(publish::HELD_MS);
     publish::register(site.scandir, &plan, |owner| site.home.has(owner) == Ok(true), site.dry_run, deadline, site.log)?;
     if mark == Mark::Down && !site.dry_run {
         up(site, profile, &site.scandir.slot(profile), lasts)?;

@@ -5,7 +5,6 @@ use crate::ground::record::Record;
 use crate::s6::programs;
 use crate::volume::client::Client;
 use crate::volume::home::Home;
-use crate::volume::settings::Inherited;
 
 /// The link of s6-overlay that leads to a directory named after its version.
 const OVERLAY: &str = "/package/admin/s6-overlay";
@@ -21,12 +20,7 @@ pub fn line(home: &Home) -> Result<Record> {
     let s6 = s6.and_then(|path| path.iter().find_map(|name| behind(name.to_str()?, "s6-")));
     let overlay = std::fs::read_link(OVERLAY).ok();
     let overlay = overlay.and_then(|path| behind(path.file_name()?.to_str()?, "s6-overlay-"));
-    // The gateways get the container's PATH. The scripts of a boot have a PATH of their own.
-    let path = Inherited::here()
-        .map(|inherited| inherited.path())
-        .or_else(|_| Ok(std::env::var_os("PATH").unwrap_or_default()))?;
-    // The PATH may name directories in which the account can make links.
-    let client = account.act(|| Ok(Client::on(Some(&path)).unwrap_or_default().version))?;
+    let client = account.act(|| Ok(Client::here().unwrap_or_default().version))?;
     Ok(Record::new()
         .text("hermes-s6", env!("CARGO_PKG_VERSION"))
         .text("client", unknown(client))

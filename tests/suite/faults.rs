@@ -9,6 +9,8 @@ use std::fs;
 mod limits;
 /// Faults in looks at other processes in `/proc`.
 mod processes;
+/// Faults in looks at what decides whether `default` serves a profile.
+mod served;
 /// Faults in the scandir: killed passes, `env/`, slots of another shape, links, simultaneous retirements.
 mod slots;
 /// Faults on the volume: profiles, state files, the record of ports.

@@ -2,7 +2,7 @@
 //! stand-in, which behaves so.
 
 use crate::autostart::is;
-use crate::support::{Profile, Tree, agent, kill, preferred_port, wait_until};
+use crate::support::{Profile, Tree, agent, kill, needs_root, preferred_port, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
@@ -260,5 +260,50 @@ fn a_state_file_with_a_byte_order_mark_counts_for_a_release_that_reads_it() {
         let ran = tree.tool("hermes-reconcile-all").run();
         assert!(ran.stdout.contains(&line("coder", prior, action, "")), "{version}: {ran}");
         drop(coder);
+    }
+}
+
+/// Two clients, the newest one and an older one, are on the PATH of the container and on that of the caller, which is a
+/// boot script or an agent. The gateways are of the container's.
+#[test]
+fn the_client_is_that_of_the_containers_path_whatever_the_path_of_the_caller_is() {
+    needs_root();
+    for (of_the_container, of_the_caller) in [("0.21.4", "0.19.0"), ("0.19.0", "0.21.4"), ("0.21.4", "none")] {
+        let tree = Tree::new();
+        for version in ["0.21.4", "0.19.0", "none"] {
+            let client = tree.root().join(version);
+            let metadata = client.join(format!("lib/python3.14/site-packages/hermes_agent-{version}.dist-info"));
+            fs::create_dir_all(if version == "none" { client.clone() } else { metadata }).expect("metadata");
+            fs::create_dir_all(client.join("bin")).expect("bin");
+            fs::rename(tree.bin().join("hermes"), client.join("bin/hermes"))
+                .or_else(|_| fs::copy(tree.root().join("0.21.4/bin/hermes"), client.join("bin/hermes")).map(drop))
+                .expect("the stand-in");
+        }
+        tree.profile("coder").intent("running");
+        tree.profile("marked").intent("running");
+        tree.profile("with-mark").state("\u{feff}{\"desired_state\":\"running\"}");
+        fs::create_dir_all(tree.home().join("profiles/.deleted")).expect("directory");
+        fs::write(tree.home().join("profiles/.deleted/marked"), "").expect("mark");
+        let setup = format!(
+            "mkdir -p /run/s6/container_environment\n\
+             echo /mnt/tree/{of_the_container}/bin:$PATH >/run/s6/container_environment/PATH\n\
+             chmod 755 /run/s6 /run/s6/container_environment"
+        );
+        let command = format!(
+            "export PATH=/mnt/tree/{of_the_caller}/bin:$PATH; hermes-reconcile-all -w; hermes-svc-start coder; \
+             echo \"start $?\"; hermes-svc-restart coder; echo \"restart $?\"; cat $HERMES_HOME/logs/container-boot.log"
+        );
+        let ran = tree.in_a_container(&setup, &command);
+        let is_newest = of_the_container == "0.21.4";
+        let says = |text: &str| assert!(ran.stdout.contains(text), "{of_the_container}: no {text}: {ran}");
+        says(&format!(" client={of_the_container} "));
+        says(if is_newest { "\nstart 102\nrestart 102\n" } else { "\nstart 0\n" });
+        says(if is_newest { " note=now-multiplexed\n" } else { "profile=coder prior_state=running action=started" });
+        says(if is_newest {
+            "profile=marked prior_state=none action=skipped"
+        } else {
+            "profile=marked prior_state=running"
+        });
+        says(&format!("profile=with-mark prior_state={} ", if is_newest { "running" } else { "invalid" }));
     }
 }

@@ -2,13 +2,10 @@
 
 use super::managed::{self, Managed};
 use super::project::Project;
-use crate::ground::environment::{self, Environment};
-use crate::ground::error::{Error, Kind, Result};
-use crate::ground::message::Silent;
+use crate::ground::environment::Environment;
+use crate::ground::error::{Error, Result};
 use crate::ground::profile::Profile;
 use std::cell::OnceCell;
-use std::ffi::{OsStr, OsString};
-use std::path::Path;
 
 /// The inherited variables.
 #[derive(Debug)]
@@ -23,25 +20,12 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// The variables that every gateway of this container inherits: the container's environment, or without s6-overlay
-    /// our own environment. Call this with the caller's own rights, because the directory is believed only if other
-    /// users cannot write to it.
-    ///
-    /// If an agent types our commands, our own environment is that of the agent's gateway. It has the port of that
-    /// gateway, which must not be taken for a port that the container sets. So such an environment is not used.
+    /// The variables that every gateway of this container inherits.
     ///
     /// # Errors
-    /// 111 if the container's environment exists and cannot be read, or other users can write to it.
+    /// As `Environment::of_gateways`.
     pub fn here() -> Result<Inherited> {
-        let mut environment = Environment::default();
-        // Warnings are dropped here, because hermes-run-gateway prints them.
-        let changes = environment::read_trusted(Path::new(environment::CONTAINER), &Silent);
-        match changes.map_err(|e| Error::new(Kind::System, e.text))? {
-            Some(changes) => environment.apply(changes),
-            None if std::env::var_os("HERMES_S6_SUPERVISED_CHILD").is_some() => {}
-            None => environment = Environment::inherited(),
-        }
-        Ok(Inherited { environment, is_own: false, managed: OnceCell::new(), project: OnceCell::new() })
+        Ok(Inherited { is_own: false, ..Inherited::given(Environment::of_gateways()?) })
     }
 
     /// The environment of one gateway, as the gateway was started with it.
@@ -68,13 +52,7 @@ impl Inherited {
     /// # Errors
     /// As `Project::read`.
     pub fn project(&self) -> Result<&Project> {
-        self.project.get_or_init(|| Project::read(&self.path())).as_ref().map_err(Error::clone)
-    }
-
-    /// The PATH of the gateways.
-    pub fn path(&self) -> OsString {
-        let own = || std::env::var_os("PATH").unwrap_or_default();
-        self.environment.var("PATH").map_or_else(own, OsStr::to_os_string)
+        self.project.get_or_init(|| Project::read(&self.environment.path())).as_ref().map_err(Error::clone)
     }
 
     /// The value of this variable that the profile's gateway inherits. Bytes that are not UTF-8 are replaced. The
@@ -91,6 +69,7 @@ impl Inherited {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
 
     #[test]
     fn the_containers_api_server_is_inherited_by_default_only() {

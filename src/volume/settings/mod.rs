@@ -363,13 +363,13 @@ pub fn standalone(home: &Home, profile: &Profile) -> Result<Option<bool>> {
     home.act_for(profile, |dir| {
         let mut files = Files { home: dir, profile, faults: Vec::new() };
         let config = files.config(&Managed::default(), &["standalone"])?.unwrap_or_default();
-        match config.standalone() {
-            Ok(said) if !files.faults.iter().any(|fault| fault.is_unread) => Ok(said),
-            _ => {
-                let text = format!("{} {UNCLEAR}", home.shown(profile, CONFIG));
-                Err(Error::new(Kind::System, format!("unable to tell whether {profile} is standalone: {text}")))
-            }
-        }
+        let why = match (files.faults.iter().find(|fault| fault.is_unread), config.standalone()) {
+            (None, Ok(said)) => return Ok(said),
+            (Some(fault), _) => format!("is {}", fault.text),
+            (None, Err(Unclear)) => UNCLEAR.to_string(),
+        };
+        let shown = home.shown(profile, CONFIG);
+        Err(Error::new(Kind::System, format!("unable to tell whether {profile} is standalone: {shown} {why}")))
     })
 }
 

@@ -5,7 +5,7 @@ use crate::ground::error::{Error, Result};
 use crate::ground::process;
 use crate::ground::profile::Profile;
 use crate::volume::gateway_lock::{self, Holding};
-use crate::volume::home::{Home, profile_dir};
+use crate::volume::home::Home;
 use crate::volume::settings::{FALLBACK_PORT, Inherited, Settings};
 use crate::volume::state::{self, State};
 use crate::work::gateway::listener;
@@ -36,7 +36,7 @@ pub type Answer = std::result::Result<(), No>;
 pub fn look(home: &Home, profile: &Profile, pid: i32) -> Result<Answer> {
     // The request to the API server is made with the account's rights as well.
     home.act_for(profile, |root| {
-        let dir = profile_dir(root, profile).map_err(|e| Error::system("open", home.shown(profile, ""), e))?;
+        let dir = home.profile_dir(root, profile)?;
         let unable = |e| Error::system("read", home.shown(profile, state::FILE), e);
         let state = dir.map_or(Ok(State::Absent), State::read).map_err(unable)?;
         match says_running(&state, pid)? {

@@ -34,10 +34,6 @@ use crate::work::reconcile::removal;
 use crate::work::reconcile::served::Served;
 use crate::work::whose::{self, Whose};
 
-/// How long s6-svscan has to take up a slot if the pass waits for the slots, a reminder included. In milliseconds; a
-/// thousand slots take four seconds.
-const HELD_MS: u64 = 15_000;
-
 /// How long a pass leaves s6-svscan alone between two scans, in milliseconds. Each scan looks at every slot.
 const SCAN_MS: u64 = 1000;
 
@@ -75,8 +71,8 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
         let whose = whose::of(context.home, context.scandir, &profile.slot())?;
         had_slots |= !matches!(whose, Whose::Other(_));
     }
-    let listed = removal::require_mounted(context, had_slots).and_then(|()| context.home.scan());
-    let (Scan { profiles, odd, more }, listed) = match listed {
+    let listed = removal::require_mounted(context, had_slots).and_then(|()| with_slots(context, &slots));
+    let (Scan { profiles, odd, more, left_out }, listed) = match listed {
         Ok(scan) => (scan, Ok(())),
         Err(error) => (Scan::unlisted(), Err(error)),
     };
@@ -102,7 +98,7 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     pass.give_ports(&profiles, &profiles, listed);
     pass.settle_port(&default, &mut first);
     let mut lines = vec![first];
-    let mut unlisted = Unlisted { failed: 0, skipped: more };
+    let mut unlisted = Unlisted { failed: 0, skipped: more + left_out };
     for profile in profiles.iter().filter(|profile| !profile.is_default()) {
         let line = crowd.about(profile, || pass.one(profile));
         if line.action == Action::Failed && crowd.counts(profile) {
@@ -123,11 +119,34 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     if more > 0 {
         context.log.warning(&format!("{more} more entries of profiles are not profiles"));
     }
+    if left_out > 0 {
+        context.log.warning(&format!("{left_out} more entries of profiles are not looked at: there are too many"));
+    }
     pass.rescan(known);
     lines.extend(removal::remove(context, &gone));
     let remembered = pass.served.remember(context);
     pass.keep(&remembered);
     Ok(Passed { lines, unlisted, whole: pass.whole })
+}
+
+/// The content of `profiles`, also with the profiles that have one of these slots and were left out because there are too
+/// many.
+fn with_slots(context: &Context, slots: &[Profile]) -> Result<Scan> {
+    let mut scan = context.home.scan()?;
+    if scan.left_out > 0 {
+        let hidden = context.scandir.leftovers()?.into_iter().map(|(_, profile)| profile);
+        for profile in slots.iter().cloned().chain(hidden) {
+            let at = scan.profiles.binary_search_by(|known| known.default_first(&profile));
+            // One that cannot be looked at counts as there.
+            if let Err(at) = at
+                && context.home.has(&profile) != Ok(false)
+            {
+                scan.profiles.insert(at, profile);
+                scan.left_out = scan.left_out.saturating_sub(1);
+            }
+        }
+    }
+    Ok(scan)
 }
 
 /// Reconcile one profile only: make its slot, bring the slot up to date, or retire it.
@@ -499,7 +518,7 @@ pub fn wait(context: &Context, lines: &[Line]) -> Result<()> {
         if let Some(profile) = Profile::from_bytes(line.profile.as_bytes())
             && scandir.has_slot(&profile)?
         {
-            publish::await_usable(scandir, &profile, deadline.or_after_ms(HELD_MS), log)?;
+            publish::await_usable(scandir, &profile, deadline.or_after_ms(publish::HELD_MS), log)?;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! `default` starts for those that it serves, and the boot log says for which profiles that has changed.
 
 use crate::ground::beneath;
+use crate::ground::deadline::Deadline;
 use crate::ground::error::{Error, Result};
 use crate::ground::profile::Profile;
 use crate::volume::autostart::Autostart;
@@ -15,6 +16,10 @@ use rustix::io::Errno;
 /// A file in the home. It is there if at the last pass the gateway of `default` served others by the release of Hermes
 /// Agent (`Mode::Others`).
 const FILE: &str = ".hermes-s6.one-gateway";
+
+/// How long the files of all profiles may be looked at before `default` is published, in milliseconds. The account can
+/// make files that are slow to read.
+const BUDGET_MS: u64 = 5000;
 
 /// What was found before `default` is published.
 #[derive(Debug, Default)]
@@ -40,7 +45,16 @@ impl Served {
         let mut found = Served { was: was.unwrap_or(is), is, wanted: None };
         let mut changed = None;
         if is {
+            let budget = Deadline::after_ms(BUDGET_MS);
             for profile in profiles.iter().filter(|profile| !profile.is_default()).take(room) {
+                if budget.passed() {
+                    let why = budget.timed_out("the files of all profiles to be read");
+                    log.warning(&format!(
+                        "{}: default does not start for the sake of {profile} and those behind it",
+                        why.text
+                    ));
+                    break;
+                }
                 // An error is said when it is the turn of this profile.
                 let served = mode.settle(home, profile, dry_run, log) == Ok(true) && autostart.allows(profile);
                 if served && is_wanted(context, profile) {

@@ -4,15 +4,16 @@
 use super::{Said, Status, View, look};
 use crate::ground::error::Result;
 use crate::ground::profile::Profile;
-use crate::s6::slot::Slot;
+use crate::work::whose::{self, Whose};
 
 /// The status of this profile, without its port, if its gateway is not well, as `is_well` has it.
 ///
 /// # Errors
 /// 111 if s6 or the volume cannot be asked.
 pub fn unwell(view: &View, profile: &Profile, is_well: &dyn Fn(&Status) -> bool) -> Result<Option<Status>> {
-    let wanted = || Ok(Said::read(view.home, profile)?.is_some_and(|said| said.intent.starts()));
-    if Slot::find(view.scandir, profile)?.is_none() && !wanted()? {
+    // A slot of another home is no answer, also where this home does not want the profile.
+    let is_wanted = Said::read(view.home, profile)?.is_some_and(|said| said.intent.starts());
+    if !is_wanted && !matches!(whose::of(view.home, view.scandir, &profile.slot())?, Whose::Other(_)) {
         return Ok(None);
     }
     let status = look(view, profile)?;

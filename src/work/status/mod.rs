@@ -182,7 +182,7 @@ pub struct View<'a> {
     template: Result<Template>,
     mode: Result<Mode>,
     /// The state of `default`, if the process that runs now wrote it, and it may serve others by `Mode::Others`.
-    host: Option<State>,
+    host: Result<Option<State>>,
     /// `None` if no ports are to be shown.
     ports: Option<Result<Known>>,
     /// The profile whose gateway is the container's own command.
@@ -196,7 +196,7 @@ impl<'a> View<'a> {
     /// Read whatever holds for all profiles.
     pub fn of(home: &'a Home, scandir: &'a Scandir) -> View<'a> {
         let mode = Mode::of(home);
-        let host = if mode == Ok(Mode::Others) { host(home, scandir) } else { None };
+        let host = if mode == Ok(Mode::Others) { host(home, scandir) } else { Ok(None) };
         View {
             home,
             scandir,
@@ -300,8 +300,14 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     }
     if multiplexed {
         notes.push(Note::Multiplexed);
-        if view.host.as_ref().is_some_and(|host| !mode::lists(host, profile)) {
-            notes.push(Note::NotServed);
+        match &view.host {
+            Ok(Some(State::Broken(_))) => notes.push(Note::UnreadableDefault),
+            Ok(Some(host)) if !mode::lists(host, profile) => notes.push(Note::NotServed),
+            Ok(_) => {}
+            Err(error) => {
+                notes.push(Note::UnreadableDefault);
+                unread = Some(error.clone());
+            }
         }
     } else if intent.starts() && matches!(doing, Doing::Down | Doing::Held) {
         // One that a boot does not start is wanted once an operator has started it.
@@ -339,7 +345,7 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     }
     let said = said.unwrap_or_default();
     let troubles = match &view.host {
-        Some(host) if multiplexed => host.troubles_of(profile),
+        Ok(Some(host)) if multiplexed => host.troubles_of(profile),
         _ if doing == Doing::Up && said.pid.is_some() && said.pid == pid => said.troubles,
         _ => Vec::new(),
     };
@@ -394,13 +400,18 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     })
 }
 
-/// The state of `default`, if the process that s6 runs now wrote it. If that cannot be told, it says nothing.
-fn host(home: &Home, scandir: &Scandir) -> Option<State> {
+/// The state of `default`, if the process that s6 runs now wrote it, or if it cannot be parsed.
+///
+/// # Errors
+/// 111 if the state cannot be read, or s6 cannot be asked.
+fn host(home: &Home, scandir: &Scandir) -> Result<Option<State>> {
     let default = Profile::default_profile();
-    let state = State::of_profile(home, &default).ok()?;
-    let stat = programs::svstat(&scandir.slot(&default)).ok()??;
-    let is_its_own = stat.up && stat.pid.is_some_and(|pid| u64::try_from(pid).ok() == state.number("pid"));
-    is_its_own.then_some(state)
+    let slot = scandir.slot(&default);
+    let stat = if supervise::is_held(&slot)? { programs::svstat(&slot)? } else { None };
+    let Some(pid) = stat.filter(|stat| stat.up).and_then(|stat| stat.pid) else { return Ok(None) };
+    let state = State::of_profile(home, &default)?;
+    let says = matches!(state, State::Broken(_)) || state.number("pid") == u64::try_from(pid).ok();
+    Ok(says.then_some(state))
 }
 
 /// Does a gateway of another container serve this profile?

@@ -37,6 +37,31 @@ fn an_s6_program_that_hangs_ends_with_the_commands_time() {
     tree.tool("hermes-svc-stop").args(["-w", "coder"]).run().is(0, "profile=coder action=stopped\n", "");
 }
 
+/// A machine at its limit takes seconds to start a program.
+#[test]
+fn a_registration_has_time_for_slow_s6_programs_and_takes_back_what_has_failed() {
+    needs_root();
+    let tree = Tree::up();
+    tree.profile("coder");
+    // The program itself is hidden by the script that is mounted over it.
+    let slow = |seconds: u32, command: &str| {
+        let real = tree.scratch().join("s6-svscanctl");
+        let script = format!("#!/bin/sh\nsleep {seconds}\nexec {} \"$@\"\n", real.display());
+        let command = format!("exec {command}");
+        let copied = tree.tool("sh").args(["-c", "cp -L \"$(command -v s6-svscanctl)\" \"$0\""]).arg(&real).run();
+        copied.is(0, "", "");
+        with_other_program(&tree, "s6-svscanctl", &script, &command)
+    };
+    slow(6, "hermes-svc-register coder").is(0, "profile=coder action=registered port=9530\n", "");
+    tree.tool("hermes-svc-unregister").arg("coder").run().is(0, "profile=coder action=unregistered\n", "");
+    // s6-svscan takes up nothing while it is stopped.
+    kill(tree.svscan_pid(), Signal::STOP);
+    let ran = slow(2, "hermes-svc-register -t 4000 coder");
+    ran.is(99, "", "hermes-svc-register: fatal: timed out after 4000 ms waiting for s6-supervise to hold *\n");
+    kill(tree.svscan_pid(), Signal::CONT);
+    assert_eq!((tree.slots(), tree.leftovers()), (vec![], vec![]));
+}
+
 /// Run a tool in a user namespace in which nobody may have an inotify instance. The uids are those outside of the
 /// namespace.
 fn without_inotify(tree: &Tree, tool: &str, args: &[&str]) -> crate::support::Ran {

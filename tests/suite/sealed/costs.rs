@@ -1,7 +1,8 @@
 //! The memory, time and log lines that root spends on what the account has made.
 
 use super::ground::{Ground, runs};
-use crate::support::{instances, wait_until};
+use crate::support::{agent, instances, kill, wait_until};
+use rustix::process::Signal;
 use std::fs;
 use std::time::Duration;
 
@@ -38,15 +39,87 @@ fn faults_as_long_as_their_files_take_no_memory_of_roots() {
     assert!(ran.stderr.len() < 300 * 1000, "{} bytes", ran.stderr.len());
 }
 
+/// Each member would take a hundred bytes of memory and more.
+#[test]
+fn files_with_members_without_end_take_no_memory_of_roots() {
+    let ground = Ground::without_svscan();
+    let members = |value: &str, count: usize| {
+        let members: Vec<String> = (0..count).map(|n| format!("\"{n}\":{value}")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    let elements = format!("[{}0]", "0,".repeat(500_000));
+    let state = members("1", 90_000);
+    let home = ground.tree.profile("default").file("gateway_ports.json", &state);
+    ground.tree.profile("coder").state(&state);
+    let field = |name: &str| format!("{{\"desired_state\":\"running\",\"{name}\":{elements}}}");
+    ground.tree.profile("scout").state(field("argv"));
+    ground.tree.profile("writer").state(field("platforms"));
+    let lifecycle = ground.tree.profile("writer").directory("state").file("state/gateway.lifecycle.json", &elements);
+    for (tool, args) in [
+        ("hermes-reconcile-one", &["coder"][..]),
+        ("hermes-reconcile-all", &[]),
+        ("hermes-svc-status", &["scout", "writer"]),
+        ("hermes-port-alloc", &["writer"]),
+    ] {
+        let ran = in_32_mib(&ground, tool, args);
+        assert!(ran.code < 126, "{ran}");
+        assert!(!ran.stderr.contains("memory"), "{ran}");
+    }
+    assert!(home.read("gateway_ports.json").len() < 200 && lifecycle.name == "writer");
+}
+
+/// The account can make as many directories as the volume has room for.
+#[test]
+fn of_names_without_end_the_first_are_looked_at_and_those_with_slots() {
+    let ground = Ground::new();
+    runs(&ground.tree, "zz-own");
+    ground.tool("hermes-reconcile-all -w");
+    let gateway = ground.tree.wait_up("zz-own");
+    for n in 0..10_020 {
+        let dir = ground.tree.home().join(format!("profiles/n{n:05}"));
+        fs::create_dir(&dir).expect("directory");
+        ground.give(&dir);
+    }
+    let ran = ground.tool("hermes-reconcile-all");
+    let left_out = "20 more entries of profiles are not looked at: there are too many\n";
+    assert!(ran.code == 0 && ran.stderr.contains(left_out), "{ran}");
+    // Ten directories without a marker are named.
+    assert!(ran.lines()[1].starts_with("reconcile: profile=zz-own ") && ran.lines().len() == 13, "{ran}");
+    assert!(ran.lines()[12].contains(" skipped=10020 ") && ran.lines()[12].ends_with(" unlisted=10010"), "{ran}");
+    assert_eq!((ground.tree.gateway("zz-own"), ground.tree.leftovers()), (Some(gateway), vec![]));
+    // An order by name needs no list.
+    ground.tool("hermes-svc-stop -w zz-own").is(0, "profile=zz-own action=stopped\n", "");
+    let ran = in_32_mib(&ground, "hermes-svc-status", &["-c"]);
+    assert_eq!(ran.code, 0, "{ran}");
+}
+
 #[test]
 fn files_of_all_profiles_that_are_slow_to_read_are_not_all_read_before_default_is_published() {
-    let ground = Ground::new();
+    // Without an s6-svscan the gateway of default does not run, and takes no lock.
+    let ground = Ground::without_svscan();
     runs(&ground.tree, "default");
     linked(&ground, 100, &format!("api_server: 1\n[\\, {}", "? >,".repeat(60_000)));
     let ran = ground.tree.tool("hermes-reconcile-all").run();
     assert_eq!(ran.stderr.matches("the files of all profiles to be read").count(), 2, "{ran}");
     assert_eq!(ran.code, 111, "{ran}");
     assert!(ran.stdout.contains("profile=default prior_state=running action=started port=9495"), "{ran}");
+}
+
+/// Where one gateway serves several profiles, `default` may have to start because one of these is wanted.
+#[test]
+fn files_of_profiles_that_default_serves_and_are_slow_to_read_do_not_keep_it_from_being_published() {
+    let ground = Ground::without_svscan();
+    agent::stand_in(&ground.tree, "0.21.4");
+    ground.tree.svscan();
+    runs(&ground.tree, "default");
+    linked(&ground, 100, &format!("standalone: 1\n[\\, {}", "? >,".repeat(60_000)));
+    let pass = ground.tree.tool("hermes-reconcile-all").start();
+    wait_until("default to have a slot", || ground.tree.slots() == ["default"]);
+    // The others need not be waited for.
+    kill(pass.pid, Signal::KILL);
+    let ran = pass.wait();
+    let late = "5000 ms waiting for the files of all profiles to be read: default does not start for the sake of a0";
+    assert_eq!(ran.stderr.matches(late).count(), 1, "{ran}");
 }
 
 /// How many of root's inotify instances this tool has at most, looked at until it ends.
@@ -95,14 +168,13 @@ fn a_drain_of_many_gateways_holds_one_inotify_instance_at_most() {
 /// The account decides how often its supervisors are lost, and so how many runs remind s6-svscan at one time.
 #[test]
 fn a_run_that_reminds_s6_svscan_holds_no_inotify_instance() {
-    use rustix::process::Signal;
     let ground = Ground::new();
     runs(&ground.tree, "bad");
     // A stopped s6-svscan takes up no slot.
-    crate::support::kill(ground.tree.svscan_pid(), Signal::STOP);
+    kill(ground.tree.svscan_pid(), Signal::STOP);
     let run = ground.tree.tool("hermes-svc-register").args(["-t", "6000", "bad"]).start();
     assert_eq!(instances_of(run), 0);
-    crate::support::kill(ground.tree.svscan_pid(), Signal::CONT);
+    kill(ground.tree.svscan_pid(), Signal::CONT);
 }
 
 /// What one container's account makes root hold is missing in all containers of the host: a uid has 128 instances.

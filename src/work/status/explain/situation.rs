@@ -148,15 +148,23 @@ fn hidden(case: &Case, found: &mut Explanation) {
 fn multiplexed(case: &Case, found: &mut Explanation) {
     let profile = &case.status.profile;
     found.next = "hermes-svc-status default".to_string();
-    if Mode::of(case.home) != Ok(Mode::Others) {
-        found.because.push("default's gateway serves all profiles (multiplex_profiles)".to_string());
-        return;
+    match Mode::of(case.home) {
+        Ok(Mode::Others) => {}
+        Ok(_) => {
+            found.because.push("default's gateway serves all profiles (multiplex_profiles)".to_string());
+            return;
+        }
+        Err(error) => {
+            found.because.push(format!("default's gateway serves it, perhaps with all others: {}", error.text));
+            return;
+        }
     }
-    let is_served = !case.status.has_note(&Note::NotServed);
-    let serves = if is_served {
-        "default's gateway serves it"
-    } else {
+    let serves = if case.status.has_note(&Note::UnreadableDefault) {
+        "default's gateway is to serve it, and what that gateway says could not be read"
+    } else if case.status.has_note(&Note::NotServed) {
         "default's gateway is to serve it, and does not say that it does"
+    } else {
+        "default's gateway serves it"
     };
     found.because.push(serves.to_string());
     let of_its_own = format!("for one of its own: {}", mode::remedy(case.home, profile));
