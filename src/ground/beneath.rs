@@ -191,7 +191,7 @@ pub fn replace_if(
     let (mut file, temporary) = temporary(dir, name)?;
     let written = (file.write_all(bytes))
         .and_then(|()| Ok(set_mode(&file, mode)?))
-        .and_then(|()| file.sync_all())
+        .and_then(|()| Ok(sync(&file)?))
         .and_then(|()| still())
         .and_then(|go| {
             if go {
@@ -265,13 +265,13 @@ fn lock_for_writing(dir: BorrowedFd<'_>, name: &str, fd: &OwnedFd) -> rustix::io
     Ok(true)
 }
 
-/// Fsync a directory, so that renames in it survive a crash. A file system that cannot fsync a directory (FUSE, CIFS,
-/// 9p) says EINVAL, and that counts as done.
+/// Fsync a file, or a directory, so that renames in it survive a crash. A file system that cannot fsync a directory (FUSE,
+/// CIFS, 9p) says EINVAL, and that counts as done.
 ///
 /// # Errors
-/// The system's error, except those that mean that the file system cannot fsync a directory.
-pub fn sync(dir: impl AsFd) -> rustix::io::Result<()> {
-    match rustix::fs::fsync(dir) {
+/// The system's error, except those that mean that the file system cannot do this.
+pub fn sync(fd: impl AsFd) -> rustix::io::Result<()> {
+    match rustix::fs::fsync(fd) {
         Err(Errno::INVAL | Errno::BADF | Errno::OPNOTSUPP | Errno::NOSYS | Errno::ROFS) => Ok(()),
         synced => synced,
     }

@@ -139,8 +139,19 @@ fn directory(identity: &Identity, profile: &Profile) -> Result<(PathBuf, OwnedFd
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
         let lock = beneath::open(&dir, "lock", flags, Mode::from_raw_mode(0o644))
             .map_err(|e| Error::system("open", path.join("lock").display(), e))?;
+        allows_s6_log(&lock).map_err(|(verb, e)| Error::system(verb, path.join("lock").display(), e))?;
         Ok((path, lock))
     })
+}
+
+/// Try on the lock what s6-log does with its files and cannot do without. Some volumes refuse to change a mode (TrueNAS,
+/// CIFS) or to sync a file (FUSE).
+fn allows_s6_log(lock: &OwnedFd) -> std::result::Result<(), (&'static str, Errno)> {
+    let stat = rustix::fs::fstat(lock).map_err(|e| ("stat", e))?;
+    if stat.st_uid == rustix::process::geteuid().as_raw() {
+        rustix::fs::fchmod(lock, Mode::from_raw_mode(stat.st_mode)).map_err(|e| ("change the mode of", e))?;
+    }
+    rustix::fs::fsync(lock).map_err(|e| ("sync", e))
 }
 
 /// Why s6-log cannot use the file of this name, if so. s6-log changes the modes of two of these files, which only their

@@ -20,6 +20,26 @@ fn log_through(ground: &Ground, program: &str, arguments: &[&str], lines: &str) 
     ended(&child.wait_with_output().unwrap())
 }
 
+/// Row C8 of docs/failures.md. s6-log would end at once, or try for ever, and the gateway would block on a full pipe.
+#[test]
+fn where_the_volume_refuses_what_s6_log_needs_no_line_is_lost() {
+    let [fchmod, fsync] = if cfg!(target_arch = "x86_64") { [91, 74] } else { [52, 82] };
+    let without_calls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/without-calls");
+    for (refused, why) in [
+        (format!("{fchmod}=1"), "change the mode of HOME/logs/gateways/coder/lock: Operation not permitted"),
+        (format!("{fchmod}=95"), "change the mode of HOME/logs/gateways/coder/lock: Operation not supported"),
+        (format!("{fsync}=22"), "sync HOME/logs/gateways/coder/lock: Invalid argument"),
+    ] {
+        let ground = Ground::new();
+        let arguments = [&refused, "--", env!("CARGO_BIN_EXE_hermes-run-logger"), "coder"];
+        let (code, stdout, stderr) = log_through(&ground, without_calls, &arguments, "one\ntwo\n");
+        let why = why.replace("HOME", &ground.home().display().to_string());
+        let warning = format!("unable to {why}: the log of coder goes to the container's log only\n");
+        assert!((code, stdout.as_str()) == (0, "coder | one\ncoder | two\n"), "{refused}: {code} {stdout} {stderr}");
+        assert_eq!(stderr, format!("hermes-run-logger: warning: {warning}"), "{refused}");
+    }
+}
+
 /// Rows H1, H11 of docs/failures.md.
 #[test]
 fn lines_go_into_the_home_with_a_time_and_on_to_the_container_with_the_profile() {
