@@ -37,7 +37,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let mut failures = Failures::none();
     let profiles = several.targets(args, &mut failures, log, || {
         let mut wanted = status::up(scandir)?;
-        for profile in status::intended_up(home, log)? {
+        for profile in status::intended_up(home, args.dry_run(), log)? {
             if scandir.has_slot(&profile)? && !wanted.contains(&profile) {
                 wanted.push(profile);
             }

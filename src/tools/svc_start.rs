@@ -6,7 +6,6 @@ use crate::ground::waiting;
 use crate::tools::cli::{self, Args, Ending, Tool, flag};
 use crate::tools::several::{FORCE, WAIT, order_each, parse_start, report};
 use crate::tools::{Failures, Opened};
-use crate::volume::mode::Mode;
 use crate::work::action::Action;
 use crate::work::start::{self, Lasts, Turn};
 use crate::work::status;
@@ -38,17 +37,7 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let context = opened.context(args, 60_000);
     let Opened { home, log, .. } = &opened;
     let mut failures = Failures::none();
-    let profiles = several.targets(args, &mut failures, log, || {
-        let mode = Mode::of(home)?;
-        let mut starts = Vec::new();
-        for profile in status::intended_up(home, log)? {
-            // If that cannot be told, the order for this profile reports the error.
-            if mode.settle(home, &profile, args.dry_run(), log) != Ok(true) {
-                starts.push(profile);
-            }
-        }
-        Ok(starts)
-    })?;
+    let profiles = several.targets(args, &mut failures, log, || status::intended_up(home, args.dry_run(), log))?;
     let turn = if several.all { Turn::InTurn } else { Turn::Now };
     let order = |profile: &Profile| start::order(&context, profile, turn, lasts);
     for (profile, ordered) in order_each(args, &context, &profiles, &mut failures, order) {

@@ -33,7 +33,7 @@ pub enum Begun {
 ///
 /// # Errors
 /// 100 if there is no such profile. 102 if it is not registered or not supervised, or if the gateway of `default` serves
-/// it by its release (`Mode::Others`). 111 if the intent cannot be
+/// it by its release (`Mode::Others`), or serves it and it is down. 111 if the intent cannot be
 /// recorded, or s6 does not obey. 99 if the order does not show in time.
 pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Begun> {
     let slot = site.require_slot(profile)?;
@@ -48,6 +48,9 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn) -> Result<Begun> {
     site.require_usable(profile, &slot)?;
     let guard = site.guard(profile)?;
     let before = site.svstat(&slot)?;
+    if before.is_down() {
+        start::refuse_served(site, profile)?;
+    }
     site.record(profile, Intent::Running)?;
     if site.dry_run {
         return Ok(Begun::Stopping(before.pid));

@@ -78,12 +78,7 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn, lasts: Lasts) -> Res
     site.home.require(profile)?;
     site.require_own(profile)?;
     container::refuse_foreground(profile)?;
-    if !profile.is_default() {
-        let mode = Mode::of(site.home)?;
-        if mode.settle(site.home, profile, site.dry_run, site.log)? {
-            return Err(mode.refusal(site.home, profile));
-        }
-    }
+    refuse_served(site, profile)?;
     warn_of_files(site, profile);
     let slot = site.scandir.slot(profile);
     if !site.scandir.has_slot(profile)? && site.scandir.is_sealed()? {
@@ -122,6 +117,21 @@ pub fn order(site: &Context, profile: &Profile, turn: Turn, lasts: Lasts) -> Res
         site.repair(profile, intent)?;
     }
     Ok(Ordered { changed, draining })
+}
+
+/// Check that the gateway of `default` does not serve this profile.
+///
+/// # Errors
+/// 102 if it does, 111 if that cannot be told.
+pub fn refuse_served(site: &Context, profile: &Profile) -> Result<()> {
+    if profile.is_default() {
+        return Ok(());
+    }
+    let mode = Mode::of(site.home)?;
+    match mode.settle(site.home, profile, site.dry_run, site.log)? {
+        true => Err(mode.refusal(site.home, profile)),
+        false => Ok(()),
+    }
 }
 
 /// Warn of what Hermes Agent will complain of in the profile's files. It starts all the same. What cannot be looked at

@@ -81,6 +81,11 @@ fn a_standalone_profile_has_its_own_gateway_and_default_serves_the_others() {
         "profile=default action=unchanged\nprofile=coder action=unchanged\n",
         "",
     );
+    tree.tool_as_account("hermes-svc-restart").args(["-n", "-a"]).run().is(
+        0,
+        "profile=default action=restarted\nprofile=coder action=restarted\n",
+        "",
+    );
     is(&tree, "coder", "up", "");
     is(&tree, "writer", "down", "multiplexed,telegram:retrying");
     is(&tree, "idle", "down", "multiplexed");

@@ -321,8 +321,15 @@ fn where_one_gateway_serves_all_a_named_one_is_not_started_and_the_note_says_why
     tree.tool("hermes-reconcile-all").run().is(0, "**", "");
     tree.wait_up("default");
     let refused = "coder is served by the gateway of default (multiplex_profiles): start that one";
-    tree.tool("hermes-svc-start").arg("coder").run().fails(102, refused);
-    assert_eq!(state_and_note(&tree, "coder"), ("down".into(), "multiplexed".into()));
+    for tool in ["hermes-svc-start", "hermes-svc-restart"] {
+        tree.tool(tool).arg("coder").run().fails(102, refused);
+    }
+    tree.tool("hermes-svc-start").arg("-a").run().is(0, "profile=default action=unchanged\n", "");
+    tree.tool("hermes-svc-restart").arg("-a").run().is(0, "profile=default action=restarted\n", "");
+    assert_eq!(
+        (state_and_note(&tree, "coder"), tree.profile("coder").starts()),
+        (("down".into(), "multiplexed".into()), 0)
+    );
     tree.tool("hermes-svc-status").arg("-c").run().is(0, "", "");
 }
 

@@ -476,12 +476,16 @@ pub fn up(scandir: &Scandir) -> Result<Vec<Profile>> {
 ///
 /// # Errors
 /// 111 if the profiles cannot be listed.
-pub fn intended_up(home: &Home, log: &dyn Log) -> Result<Vec<Profile>> {
-    let autostart = Autostart::inherited();
+pub fn intended_up(home: &Home, dry_run: bool, log: &dyn Log) -> Result<Vec<Profile>> {
+    let (autostart, mode) = (Autostart::inherited(), Mode::of(home));
+    // If it cannot be told whether `default` serves a profile, that one is kept in the list.
+    let is_served =
+        |profile: &Profile| mode.as_ref().is_ok_and(|mode| mode.settle(home, profile, dry_run, log) == Ok(true));
     let mut wanted = Vec::new();
     for profile in home.profiles(log)?.into_iter().filter(|profile| autostart.allows(profile)) {
         // A profile whose intent cannot be read is kept in the list. The order for it will report the error.
-        if Said::read(home, &profile).map_or(true, |said| said.is_some_and(|said| said.intent.starts())) {
+        let is_wanted = Said::read(home, &profile).map_or(true, |said| said.is_some_and(|said| said.intent.starts()));
+        if is_wanted && !is_served(&profile) {
             wanted.push(profile);
         }
     }
