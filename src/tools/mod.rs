@@ -66,15 +66,22 @@ pub fn main_of(name: &str) -> ExitCode {
     if let Some(tool) = TOOLS.into_iter().find(|tool| tool.name == name) {
         return cli::main(tool, arguments);
     }
-    let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
-    let usage = format!("--completions bash | zsh | fish, or call it by a tool's name: {}", names.join(" "));
+    let usage = "--help | --version | --completions bash | zsh | fish";
     let completions = |shell: Option<OsString>| completions::of(shell.as_deref()?.to_str()?, &TOOLS);
     let said = match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some("--completions") if let Some(text) = completions(arguments.next()) => line(text.trim_end()),
-        Some("--help") => line(format!("usage: {usage}")),
+        Some("--help") => {
+            let tools = TOOLS.map(|tool| format!("  {:<24} {}\n", tool.name, tool.summary)).concat();
+            line(
+                format!(
+                    "usage: {usage}\n\nThis executable is each of these tools under the name of the tool:\n\n{tools}"
+                )
+                .trim_end(),
+            )
+        }
         Some("--version") => line(concat!("hermes-s6 ", env!("CARGO_PKG_VERSION"))),
         _ => {
-            Stderr::new("hermes-s6", false).usage(&usage);
+            Stderr::new("hermes-s6", false).usage(usage);
             return Exit::Usage.into();
         }
     };

@@ -224,6 +224,15 @@ fn one_executable_is_all_of_them_by_its_name() {
     std::os::unix::fs::symlink(&all, tree.bin().join("hermes-unheard-of")).expect("link");
     let ran = tree.tool("hermes-unheard-of").run();
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.lines().count()), (100, "", 1), "{ran}");
+    assert!(ran.stderr.len() < 120, "{ran}");
+    // Under its own name it lists them, each with the words of its own help.
+    let ran = tree.tool("hermes-s6").arg("--help").run();
+    let listed: Vec<(&str, &str)> = ran.lines().iter().filter_map(|l| l.strip_prefix("  ")?.split_once(' ')).collect();
+    assert_eq!((ran.code, listed.len()), (0, TOOLS.len()), "{ran}");
+    for (tool, (name, words)) in TOOLS.iter().zip(listed) {
+        let help = tree.tool(tool).arg("--help").run();
+        assert_eq!((name, words.trim_start()), (*tool, help.lines()[2]), "{ran}");
+    }
 }
 
 #[test]
