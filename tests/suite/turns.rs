@@ -143,20 +143,6 @@ fn a_start_that_an_operator_asks_for_waits_for_nobody() {
 }
 
 #[test]
-fn the_wait_for_a_turn_is_no_uptime() {
-    let tree = gated(&[]);
-    wait_in_line(&tree, "a");
-    let seconds = || tree.svstat("a", "updownfor").and_then(|s| s[0].parse::<u64>().ok()).unwrap_or(0);
-    wait_until("it to have waited", || seconds() >= 3);
-    go(&tree, "gate");
-    ready(&tree, "a");
-    let ran = tree.tool("hermes-svc-status").args(["-j", "a"]).run();
-    let json: serde_json::Value = serde_json::from_str(&ran.stdout).expect("a record");
-    let uptime = json["uptime"].as_u64().expect("an uptime");
-    assert!(uptime + 2 <= seconds(), "{ran}");
-}
-
-#[test]
 fn a_place_is_free_when_its_start_has_ended_in_whatever_way() {
     for how in ["the gateway dies", "the one that waits for it is killed", "it is stopped"] {
         let tree = gated(&[]);
@@ -216,6 +202,17 @@ fn a_wait_for_the_turn_does_not_count_as_uptime() {
     let (uptime, since) = (number("uptime").expect("up"), number("since").expect("up"));
     let of_s6: u64 = tree.svstat("a", "updownfor").expect("a supervisor")[0].parse().expect("seconds");
     assert!(uptime + 2 <= of_s6 && since + 2 <= of_s6, "{uptime}, {since}, {of_s6}");
+    // The line of its death does not count the wait either.
+    let run: u64 =
+        fs::read_to_string(tree.slot("a").join("data/started")).expect("run").trim().parse().expect("a time");
+    kill(tree.gateway("a").expect("a gateway"), Signal::KILL);
+    let log = tree.home().join("logs/gateways/a/current");
+    let lived: u64 = wait_for("the line of the death", || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.split_once("died of SIGKILL after ")?.1.split_once(" s, ")?.0.parse().ok()
+    });
+    let now = std::time::UNIX_EPOCH.elapsed().expect("the time").as_secs();
+    assert!(lived + 2 <= now - run, "{lived} of {}", now - run);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::os::unix::fs::MetadataExt as _;
 const LEAST: u64 = 16;
 
 /// Limit the memory of this process, if that is wanted. In a slot, write into `data/memory` how many processes the kernel
-/// has killed for memory, the limit in MiB, who keeps it, and the file with the kernel's count. What cannot be done is a
-/// warning, and the gateway starts.
+/// has killed for memory, the limit in MiB, who keeps it, the time, and the file with the kernel's count. What cannot be
+/// done is a warning, and the gateway starts.
 pub fn apply(environment: &Environment, profile: &Profile, in_slot: bool, log: &dyn Log) {
     let name = "HERMES_GATEWAY_MEMORY";
     let number = environment
@@ -45,7 +45,8 @@ pub fn apply(environment: &Environment, profile: &Profile, in_slot: bool, log: &
         let (count, file) = Kills::now(group).map_or(("-".to_string(), "-".to_string()), |kills| {
             (kills.count.to_string(), kills.file.display().to_string())
         });
-        let line = format!("{count} {limit} {keeper} {file}\n");
+        let now = jiff::Timestamp::now().as_second();
+        let line = format!("{count} {limit} {keeper} {now} {file}\n");
         let written =
             std::fs::write("data/.memory", line).and_then(|()| std::fs::rename("data/.memory", "data/memory"));
         if let Err(error) = written {
