@@ -274,6 +274,26 @@ fn nothing_is_said_to_a_reader_that_has_gone() {
 }
 
 /// The account can make more profiles than can be read whole while a container's health check waits.
+/// A look at many gateways takes as long as the programs of s6 that it runs.
+#[test]
+fn one_program_is_run_for_a_gateway_that_has_not_died_and_a_second_one_for_its_deaths() {
+    let tree = Tree::up();
+    tree.profile("coder").intent("running");
+    tree.tool("hermes-reconcile-one").arg("coder").run();
+    let gateway = tree.wait_up("coder");
+    let trace = tree.scratch().join("trace");
+    let programs = || {
+        let strace = tree.tool("strace").args(["-qqq", "-f", "-e", "trace=execve", "-e", "status=successful", "-o"]);
+        let ran = strace.arg(&trace).arg(tree.bin().join("hermes-svc-status")).arg("coder").run();
+        assert_eq!(ran.code, 0, "{ran}");
+        fs::read_to_string(&trace).expect("trace").lines().filter(|line| line.contains("/s6-")).count()
+    };
+    assert_eq!(programs(), 1);
+    kill(gateway, Signal::KILL);
+    wait_until("the next gateway", || tree.gateway("coder").is_some_and(|pid| pid != gateway));
+    assert_eq!(programs(), 2);
+}
+
 #[test]
 fn check_opens_no_settings_and_names_ten_at_most() {
     use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
