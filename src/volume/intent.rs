@@ -161,7 +161,7 @@ pub fn record(home: &Home, profile: &Profile, intent: Intent, log: &dyn Log) -> 
         Some(None) => Ok(false),
         Some(Some(broken)) => {
             if let Some(why) = broken {
-                log.warning(&format!("{shown} was {why}: set aside as {}.bad", state::FILE));
+                log.warning(&format!("{shown} is set aside as {}.bad: {why}", state::FILE));
             }
             Ok(true)
         }

@@ -1,4 +1,4 @@
-//! A volume to which nothing can be written. No gateway stays up there, and its last log line is older than the cause.
+//! A volume to which nothing can be written. No gateway gets ready there, and its last log line is older than the cause.
 
 use crate::ground::error::{Error, Result};
 use crate::ground::profile::Profile;
@@ -8,6 +8,8 @@ use rustix::fs::{StatVfs, StatVfsMountFlags, fstatvfs};
 /// Why nothing can be written, and what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hindrance {
+    /// The note of a status.
+    pub note: &'static str,
     pub why: &'static str,
     pub remedy: &'static str,
 }
@@ -27,7 +29,8 @@ fn of(stat: &StatVfs) -> Option<Hindrance> {
     let full = stat.f_blocks != 0 && stat.f_bavail == 0 || stat.f_files != 0 && stat.f_favail == 0;
     if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
         let why = "the volume is mounted read-only, and a gateway writes there";
-        return Some(Hindrance { why, remedy: "mount it without :ro" });
+        return Some(Hindrance { note: "volume-read-only", why, remedy: "mount it without :ro" });
     }
-    full.then_some(Hindrance { why: "no space is left on the volume", remedy: "make room there" })
+    let why = "no space is left on the volume";
+    full.then_some(Hindrance { note: "volume-full", why, remedy: "make room there" })
 }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub enum Note {
     /// Hermes Agent cannot read `config.yaml`, and ignores all of it.
     BadConfig,
+    /// Hermes Agent cannot read a line of `.env`, and passes over it.
+    BadEnv,
     /// The gateway is down, and s6-supervise is about to start it again.
     BetweenTries,
     /// This is a dashboard container. Another container owns the gateways.
@@ -80,6 +82,8 @@ pub enum Note {
     UnreadableDefault,
     /// It cannot be told whether the gateway of `default` serves all profiles.
     UnreadableMode,
+    /// Nothing can be written to the volume, in one word why.
+    Unwritable(&'static str),
     /// The profile's port cannot be told.
     UnreadablePorts,
     /// The state file cannot be parsed.
@@ -104,6 +108,7 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Note::BadConfig => "bad-config",
+            Note::BadEnv => "bad-env",
             Note::BetweenTries => "between-tries",
             Note::DashboardContainer => "dashboard-container",
             Note::Deleted => "deleted",
@@ -140,6 +145,7 @@ impl fmt::Display for Note {
             Note::Turn(before) => return write!(f, "waits for its turn ({before} before it)"),
             Note::UnreadableDefault => "unreadable-default",
             Note::UnreadableMode => "unreadable-mode",
+            Note::Unwritable(why) => why,
             Note::UnreadablePorts => "unreadable-ports",
             Note::UnreadableState => "unreadable-state",
             Note::WantedButDown => "wanted-but-down",

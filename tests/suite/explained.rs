@@ -132,6 +132,43 @@ fn a_config_that_hermes_agent_ignores_is_named() {
 }
 
 #[test]
+fn a_line_of_env_that_hermes_agent_cannot_read_is_named() {
+    let tree = with_coder();
+    tree.profile("coder").env("A=1\nB=\"open\n");
+    let because = "because Hermes Agent cannot read line 2 of *coder/.env and passes over it: *";
+    let lines = says(&tree, "coder", &[because, "next: mend *coder/.env, then: hermes-svc-restart -W coder"]);
+    let ran = tree.tool("hermes-svc-status").arg("coder").run();
+    assert!(ran.lines()[2].ends_with("  bad-env"), "{ran}");
+    tree.profile("coder").env("A=1\nB=\"open\"\n");
+    typed(&tree, &lines);
+    is_well(&tree, "coder");
+}
+
+#[test]
+fn a_gateway_that_does_not_get_ready_for_a_platform_is_restarted_when_that_is_mended() {
+    let tree = Tree::up();
+    tree.profile("coder").stand_in("never_ready=1\n");
+    tree.tool("hermes-svc-start").args(["-w", "coder"]).run();
+    wait_until("the state file", || tree.profile("coder").json()["gateway_state"] == "starting");
+    let platforms = serde_json::json!({"api_server": {"state": "retrying", "error_message": "failed to connect"}});
+    add_to_state(&tree, "platforms", platforms);
+    let lines = says(
+        &tree,
+        "coder",
+        &[
+            "because it runs, and has not said that it serves",
+            "because api_server is retrying: failed to connect",
+            "because its log may tell why: *",
+            "stand-in gateway of coder",
+            "next: mend the cause, then: hermes-svc-restart -W coder",
+        ],
+    );
+    tree.profile("coder").stand_in("");
+    typed(&tree, &lines);
+    is_well(&tree, "coder");
+}
+
+#[test]
 fn a_platform_in_trouble_is_named_with_its_error() {
     let tree = with_coder();
     let platforms = serde_json::json!({
@@ -167,8 +204,11 @@ fn a_frozen_gateway_is_not_well() {
     let next = format!("next: kill -CONT {pid}");
     wait_until("the signal", || explained(&tree, "coder").last().is_some_and(|line| line.ends_with(&next)));
     let lines = says(&tree, "coder", &[&stopped, &next]);
+    let ready = || tree.tool("hermes-svc-status").args(["-r", "coder"]).run();
+    ready().is(1, "", "*: warning: coder shall run and is up, and not ready: *\n");
     typed(&tree, &lines);
     is_well(&tree, "coder");
+    ready().is(0, "", "");
 }
 
 #[test]

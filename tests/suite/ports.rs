@@ -403,7 +403,7 @@ fn a_broken_record_is_set_aside_and_made_anew() {
         assert_eq!(dry, Ended::ok("9530\n").warned(&format!("{shown} is of no use: {why}")));
         assert_eq!(place.read(FILE), text);
         let ended = place.run(&["coder"]);
-        let set_aside = format!("{shown} was {why}: set aside as {FILE}.bad");
+        let set_aside = format!("{shown} is set aside as {FILE}.bad: {why}");
         assert_eq!(ended, Ended::ok("9530\n").warned(&set_aside).warned(&format!("{shown} is of no use: {why}")));
         assert_eq!(place.read(FILE), "{\"coder\":9530}\n");
         assert_eq!(place.read("gateway_ports.json.bad"), text);
@@ -421,7 +421,7 @@ fn what_is_no_plain_file_in_the_place_of_the_record_is_set_aside() {
         let place = Place::new(&["coder"]);
         let shown = place.shown(FILE);
         assert!(Command::new(make[0]).args(&make[1..]).arg(&shown).status().unwrap().success());
-        let set_aside = format!("{shown} was {why}: set aside as {FILE}.bad");
+        let set_aside = format!("{shown} is set aside as {FILE}.bad: {why}");
         assert_eq!(
             place.run(&["coder"]),
             Ended::ok("9530\n").warned(&set_aside).warned(&format!("{shown} is of no use: {why}"))

@@ -681,10 +681,14 @@ fn a_full_or_read_only_volume_is_named_and_no_old_line_is_quoted() {
     };
     let ran = tree.on_read_only_volume("exec hermes-svc-status -x coder");
     ran.is(0, &end("the volume is mounted read-only, and a gateway writes there", "mount it without :ro"), "");
+    let ran = tree.on_read_only_volume("exec hermes-svc-status coder");
+    ran.is(0, "*\n*\ncoder *exit-78, wanted-but-down, volume-read-only\n", "");
     let files = r#"p=$HERMES_HOME/profiles/coder; mkdir -p $p $HERMES_HOME/logs/gateways/coder; : > $p/SOUL.md
         echo '{"desired_state":"running"}' > $p/gateway_state.json; echo old > $HERMES_HOME/logs/gateways/coder/current"#;
     let ran = tree.on_full_volume(files, "exec hermes-svc-status -x coder");
     ran.is(0, &end("no space is left on the volume", "make room there"), "");
+    let ran = tree.on_full_volume(files, "exec hermes-svc-status coder");
+    ran.is(0, "*\n*\ncoder *exit-78, wanted-but-down, volume-full\n", "");
     let ran = tree.tool("hermes-svc-status").args(["-x", "coder"]).run();
     assert!(ran.stdout.contains("because its log tells why: ") && !ran.stdout.contains("volume"), "{ran}");
 }

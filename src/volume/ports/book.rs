@@ -500,7 +500,7 @@ impl<'a> Book<'a> {
             }
         }
         if let Some(why) = self.record.broken.take() {
-            self.log.warning(&format!("{} was {why}: set aside as {FILE}.bad", shown.display()));
+            self.log.warning(&format!("{} is set aside as {FILE}.bad: {why}", shown.display()));
         }
         self.changed = false;
         Ok(())

@@ -17,7 +17,11 @@ const ASKED: [&str; 4] = ["API_SERVER_ENABLED", "API_SERVER_KEY", "API_SERVER_PO
 
 /// The variables of one file.
 #[derive(Clone, Debug, Default)]
-pub struct Dotenv(HashMap<String, Option<String>>);
+pub struct Dotenv {
+    values: HashMap<String, Option<String>>,
+    /// The number of the first line with a statement that cannot be parsed.
+    pub bad_line: Option<usize>,
+}
 
 impl Dotenv {
     /// Parse a file. `${NAME}` is replaced by the file's own value of NAME, else by the value in `inherited`. A
@@ -51,11 +55,16 @@ impl Dotenv {
         Ok(read)
     }
 
-    fn of(mut rest: &str, inherited: &dyn Fn(&str) -> Option<String>) -> Result<Dotenv, Unclear> {
+    fn of(text: &str, inherited: &dyn Fn(&str) -> Option<String>) -> Result<Dotenv, Unclear> {
         let mut values: HashMap<String, Option<String>> = HashMap::new();
-        let mut room = ROOM;
+        let (mut rest, mut room, mut bad_line) = (text, ROOM, None);
         while !rest.is_empty() {
+            rest = rest.trim_start_matches(is_space);
+            let (begun, is_comment) = (text.len() - rest.len(), rest.is_empty() || rest.starts_with('#'));
             let Some((key, raw)) = binding(&mut rest) else {
+                if !is_comment {
+                    bad_line.get_or_insert_with(|| text[..begun].matches('\n').count() + 1);
+                }
                 rest = rest.split_once('\n').map_or("", |(_, after)| after);
                 continue;
             };
@@ -67,13 +76,13 @@ impl Dotenv {
             room = room.checked_sub(value.as_ref().map_or(0, String::len)).ok_or(Unclear)?;
             values.insert(key.to_string(), value);
         }
-        Ok(Dotenv(values))
+        Ok(Dotenv { values, bad_line })
     }
 
     /// The last value of this variable. `None` if the file does not have the variable, or if its last statement has no
     /// `=`: then the gateway keeps the inherited value.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_deref()
+        self.values.get(name)?.as_deref()
     }
 }
 
@@ -89,7 +98,6 @@ fn joins(text: &str) -> bool {
 
 /// Parse one statement. `None` for a comment, and for text that python-dotenv cannot parse.
 fn binding<'a>(rest: &mut &'a str) -> Option<(&'a str, Option<String>)> {
-    *rest = rest.trim_start_matches(is_space);
     if let Some(after) = rest.strip_prefix("export").filter(|after| after.starts_with(is_blank)) {
         *rest = after.trim_start_matches(is_blank);
     }
@@ -231,6 +239,20 @@ mod tests {
             ("\u{feff}P=9000", Some("9000")),
         ] {
             assert_eq!(parse(text), Ok(value.map(str::to_string)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_line_that_cannot_be_read_has_its_number() {
+        for (text, line) in [
+            ("", None),
+            ("A=1\n# it's mine\n\n  # \nB\nexport C='2'", None),
+            ("A=1\n# mine\n\nB=\"open\nC=1\nD='open", Some(4)),
+            ("A='1\n2'\n 'B=1\n", Some(3)),
+            ("A='1' 2", Some(1)),
+        ] {
+            let read = Dotenv::parse(text.as_bytes(), &|_| None).map(|read| read.bad_line);
+            assert_eq!(read, Ok(line), "{text:?}");
         }
     }
 

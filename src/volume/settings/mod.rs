@@ -203,6 +203,8 @@ impl Variables<'_> {
 pub struct Complaints {
     /// Why Hermes Agent cannot read `config.yaml`. It then ignores all of it.
     pub config: Option<String>,
+    /// The first line of `.env` that Hermes Agent cannot read. It then passes over that line.
+    pub env_line: Option<usize>,
     /// Has the `API_SERVER_KEY` in `.env` so few characters that Hermes Agent does not start its API server?
     pub short_key: bool,
 }
@@ -220,19 +222,25 @@ impl Complaints {
         let mut files = Files { home, profile, faults: Vec::new() };
         files.config(&Managed::default(), &[""])?;
         let config = files.faults.drain(..).find(|fault| fault.file == Some(CONFIG)).map(|fault| fault.text);
-        let (env, _) = files.dotenv(inherited, &["API_SERVER_KEY"])?;
+        let (env, _) = files.dotenv(inherited, &[""])?;
         let key = env.get("API_SERVER_KEY").map(|key| key.trim().chars().count());
-        Ok(Complaints { config, short_key: key.is_some_and(|length| (1..SHORTEST_KEY).contains(&length)) })
+        let short_key = key.is_some_and(|length| (1..SHORTEST_KEY).contains(&length));
+        Ok(Complaints { config, env_line: env.bad_line, short_key })
     }
 
     /// The complaints about the files of this profile in words, one sentence each.
     pub fn words(&self, home: &Home, profile: &Profile) -> Vec<String> {
         let config = self.config.as_ref().map(|why| format!("{} is {why}", home.shown(profile, CONFIG)));
+        let env = home.shown(profile, DOTENV);
+        let line = self.env_line.map(|line| {
+            format!(
+                "Hermes Agent cannot read line {line} of {env} and passes over it: perhaps a quotation mark is missing"
+            )
+        });
         let key = self.short_key.then(|| {
-            let env = home.shown(profile, ".env");
             format!("API_SERVER_KEY in {env} has fewer than {SHORTEST_KEY} characters, and Hermes Agent refuses it")
         });
-        config.into_iter().chain(key).collect()
+        config.into_iter().chain(line).chain(key).collect()
     }
 }
 

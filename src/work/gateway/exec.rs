@@ -4,6 +4,7 @@ use crate::ground::environment::Environment;
 use crate::ground::error::{Error, Kind, cause_text};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The `PATH` for an environment that has none.
@@ -25,9 +26,17 @@ pub fn exec(argv: &[OsString], mut environment: Environment) -> Error {
     let plain = !program.as_encoded_bytes().contains(&b'/');
     let uid = rustix::process::geteuid().as_raw();
     let hint = match (missing, plain) {
+        (true, _) if let Some(there) = there(program, &path) => {
+            format!(": {} is there, and its interpreter or what it leads to is not: install it again", there.display())
+        }
         (true, true) => format!(" on the PATH {path}: install it, or correct PATH"),
         (true, false) => String::new(),
         (false, _) => format!(": uid {uid} must be able to reach, read and execute it and its interpreter"),
     };
     Error::new(if missing { Kind::NotFound } else { Kind::CannotExec }, text + &hint)
+}
+
+/// The first file of this name, which may be a link that leads nowhere.
+fn there(program: &OsStr, path: &str) -> Option<PathBuf> {
+    path.split(':').map(|dir| Path::new(dir).join(program)).find(|file| file.symlink_metadata().is_ok())
 }

@@ -20,6 +20,7 @@ use crate::volume::ports::Known;
 use crate::volume::root_left;
 use crate::volume::settings::Complaints;
 use crate::volume::state::{self, Prior, State, Trouble};
+use crate::volume::writable;
 use crate::work::container;
 use crate::work::gateway::turn;
 use crate::work::note::Note;
@@ -114,11 +115,12 @@ impl Status {
     }
 
     /// As `is_healthy`, and is the gateway also ready? A gateway that has not died since the operator's last order may
-    /// take this long to get ready.
+    /// take this long to get ready. One that a signal has stopped serves nobody.
     pub fn serves(&self, grace: Duration) -> bool {
         let is_new = self.deaths.count == 0 && self.seconds.is_some_and(|up| Duration::from_secs(up) < grace);
         let is_up = self.doing == Doing::Up && !self.has_note(&Note::Multiplexed);
-        self.is_healthy() && (!self.intent.starts() || !is_up || self.ready || is_new)
+        let is_ready = (self.ready || is_new) && !self.has_note(&Note::Frozen);
+        self.is_healthy() && (!self.intent.starts() || !is_up || is_ready)
     }
 
     /// Does the slot belong to another home?
@@ -322,8 +324,11 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
         notes.push(Note::Drifting);
     }
     // A health check does not look into the profiles' files.
-    if exists && view.ports.is_some() && root_left::find(home, profile)?.is_some() {
-        notes.push(Note::RootLeft);
+    if exists && view.ports.is_some() {
+        notes.extend(writable::hindrance(home, profile)?.map(|hindrance| Note::Unwritable(hindrance.note)));
+        if root_left::find(home, profile)?.is_some() {
+            notes.push(Note::RootLeft);
+        }
     }
     if intent == Prior::Invalid {
         notes.push(Note::UnreadableState);
@@ -358,6 +363,9 @@ pub fn look(view: &View, profile: &Profile) -> Result<Status> {
     };
     if complaints.config.is_some() {
         notes.push(Note::BadConfig);
+    }
+    if complaints.env_line.is_some() {
+        notes.push(Note::BadEnv);
     }
     let (seconds, drain_left) = times(doing, stat.as_ref(), &lock, &path, pid);
     let port = match &view.ports {

@@ -1,5 +1,5 @@
 use super::ground::{GID, Ground, UID, ended};
-use crate::support::{kill, start_time, wait_for, wait_until};
+use crate::support::{executable, kill, start_time, wait_for, wait_until};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -106,6 +106,18 @@ fn wrong_usage_and_a_missing_program_have_their_own_codes() {
     assert_eq!(code, 127);
     assert!(err.starts_with("hermes-run-gateway: fatal: unable to execute no-such-program-x: No such file or directory on the PATH /run/"), "{err}");
     assert!(err.ends_with(": install it, or correct PATH\n"), "{err}");
+    // A virtual environment whose Python was removed, and a link into one that was.
+    let script = ground.dir().join("script");
+    executable(&script, "#!/no/such/interpreter\n");
+    let link = ground.dir().join("link");
+    symlink("/no/such/environment/bin/hermes", &link).expect("link");
+    for file in [script.to_str().expect("a path"), link.to_str().expect("a path")] {
+        let (code, _, err) = ground.run(TOOL, &["coder", file]);
+        let end = format!(
+            "No such file or directory: {file} is there, and its interpreter or what it leads to is not: install it again\n"
+        );
+        assert!(code == 127 && err.ends_with(&end), "{err}");
+    }
     let (code, _, err) = ground.run(TOOL, &["coder", "/etc/passwd"]);
     assert_eq!(
         (code, err.as_str()),

@@ -3,6 +3,7 @@
 use super::{Case, Explanation};
 use crate::ground::profile::MARKER;
 use crate::volume::mode::{self, Mode};
+use crate::volume::settings::Complaints;
 use crate::volume::state::{self, Prior};
 use crate::work::container;
 use crate::work::note::Note;
@@ -44,7 +45,7 @@ const SITUATIONS: &[Situation] = &[
     Situation { fits: |c| !c.status.intent.starts(), say: up_without_intent },
     Situation { fits: |c| c.status.complaints.short_key, say: short_key },
     Situation { fits: |c| !c.status.ready, say: not_ready },
-    Situation { fits: |c| c.status.complaints.config.is_some(), say: bad_config },
+    Situation { fits: |c| c.status.complaints != Complaints::default(), say: bad_config },
     Situation { fits: |c| !c.status.troubles.is_empty(), say: trouble },
     Situation { fits: |_| true, say: |_, found| found.next = "nothing: all is well".to_string() },
 ];
@@ -311,14 +312,20 @@ fn not_ready(case: &Case, found: &mut Explanation) {
     bad_files(case, found);
     troubles(case, found);
     case.quote("may tell", found);
-    found.next = format!("hermes-svc-start -W {}", case.status.profile);
+    let profile = &case.status.profile;
+    let is_ill = !case.status.troubles.is_empty() || case.status.complaints != Complaints::default();
+    found.next = match is_ill {
+        true => format!("mend the cause, then: hermes-svc-restart -W {profile}"),
+        false => format!("hermes-svc-start -W {profile}"),
+    };
 }
 
 fn bad_config(case: &Case, found: &mut Explanation) {
     bad_files(case, found);
     troubles(case, found);
-    let config = case.home.shown(&case.status.profile, "config.yaml");
-    found.next = format!("mend {config}, then: hermes-svc-restart -W {}", case.status.profile);
+    let profile = &case.status.profile;
+    let file = if case.status.complaints.config.is_some() { "config.yaml" } else { ".env" };
+    found.next = format!("mend {}, then: hermes-svc-restart -W {profile}", case.home.shown(profile, file));
 }
 
 fn trouble(case: &Case, found: &mut Explanation) {
