@@ -338,7 +338,7 @@ fn where_one_gateway_serves_all_a_named_one_is_not_started_and_the_note_says_why
     let tree = Tree::up();
     tree.profile("default").intent("running").file("config.yaml", "multiplex_profiles: true\n");
     tree.profile("coder").intent("running");
-    tree.tool("hermes-reconcile-all").run().is(0, "**", "");
+    tree.tool("hermes-reconcile-all").arg("-w").run().is(0, "**", "");
     tree.wait_up("default");
     let refused = "coder is served by the gateway of default (multiplex_profiles): start that one";
     for tool in ["hermes-svc-start", "hermes-svc-restart"] {
