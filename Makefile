@@ -35,7 +35,7 @@ MINIMAL := $(CARGO_TARGET_DIR)/static/minimal
 # are named, because cargo would otherwise also link an empty test program for each tool.
 SUITE = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --locked --lib --test suite
 
-.PHONY: all build tools install uninstall html test lint suite test-matrix test-clients proof bench bench-programs demo \
+.PHONY: all build tools install uninstall html test lint suite test-matrix test-clients test-arm64 proof bench bench-programs demo \
   demo-svg clean help
 .DELETE_ON_ERROR:
 
@@ -133,6 +133,11 @@ test-clients:
 	$(CARGO) $(SUITE) --no-run
 	scripts/test-clients $(CARGO) $(SUITE) --no-fail-fast
 
+# The core of the suite with the tools and s6 of arm64, on a machine that is not arm64; TESTS= chooses others.
+test-arm64: $(ARM64)
+	scripts/install-deps build s6 matrix
+	scripts/test-arm64 $(ARM64) $(TESTS)
+
 # Kill every tool, and make calls fail, at every moment, with each s6: see docs/proof.md. A whole run writes its table
 # there.
 #   S6=2.11              only this s6
@@ -196,6 +201,7 @@ help:
 	@echo 'make test         lint, and the suite with the s6 that is installed'
 	@echo 'make test-matrix  the suite with s6 2.11, 2.13 and 2.15'
 	@echo 'make test-clients  what meets the real Hermes Agent, with each of its releases; CLIENTS= chooses'
+	@echo 'make test-arm64   the core of the suite with the tools and s6 of arm64, by qemu-user; TESTS= chooses others'
 	@echo 'make proof        a kill and a failed call at every moment of every tool: half an hour on two cores for each s6;'
 	@echo '                  S6= SCENARIO= POINT= SHARE= SEED= do a part of it, see docs/proof.md'
 	@echo 'make image        hermes-s6, the container image; S6_LAYER= chooses its s6'
