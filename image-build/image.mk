@@ -11,6 +11,10 @@ MODE = sealed
 
 .PHONY: image test-container bench-boot lint-container
 
+# The Dockerfile compiles the tools and configures its packages in the image. To do that by emulation was not tried.
+$(if $(and $(CROSS),$(filter image test-container bench-boot,$(MAKECMDGOALS))),\
+  $(error the image for arm64 is not built on another machine: type make $(MAKECMDGOALS) on an arm64 machine))
+
 # S6_LAYER: overlay (the real release), stand-in, a directory with the release's files,
 # or an image
 image:
