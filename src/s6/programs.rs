@@ -296,8 +296,7 @@ impl Deaths {
 /// # Errors
 /// 99 if s6-svdt does not end in time. 111 if it cannot be run.
 pub fn svdt(service: &Path, kills: &str) -> Result<Deaths> {
-    // The file is missing before s6-supervise has made it, and empty while there is no death. Then no program is run,
-    // which halves the time that a look at many gateways takes.
+    // The file is missing before s6-supervise has made it, and empty while there is no death. Then no program is run.
     if size(&service.join("supervise/death_tally"))?.unwrap_or(0) == 0 {
         return Ok(Deaths::default());
     }
