@@ -11,7 +11,7 @@ ARG S6_LAYER=s6-overlay
 # The Debian packages that the container needs at run time. There is no compiler. npm
 # brings npx, which starts most MCP servers. The client of docker is for the `docker`
 # terminal, where the engine's socket is mounted. Both are there by default, as in Hermes
-# Agent's own image. Chromium is not: it weighs as much as all of the rest.
+# Agent's own image. Chromium is not: it adds a third to the image.
 FROM ${DEBIAN_IMAGE} AS base
 # An apt mirror to use instead of the base image's own: http://...
 ARG APT_MIRROR=""

@@ -2,12 +2,13 @@
 
 IMAGE = hermes-s6
 TEST_IMAGE = hermes-s6:test
-LAYER_IMAGE = hermes-s6:layer
 # The containers of the suite wait most of the time, so several run at once.
 CONTAINER_JOBS = 4
-# MODE: sealed, open or layer. In the open mode every container gets HERMES_OPEN_SCANDIR=1. The layer is tested on an
-# image that is laid out as Hermes Agent's own.
+# MODE: sealed, open, layer or arguments. In the open mode every container gets HERMES_OPEN_SCANDIR=1. The layer is tested
+# on an image that is laid out as Hermes Agent's own. The build arguments are tested all at once.
 MODE = sealed
+MODE_IMAGE = $(if $(filter layer arguments,$(MODE)),hermes-s6:$(MODE),$(TEST_IMAGE))
+ARGUMENTS = HERMES_VERSION=0.18.2 WITH_NPM=0 WITH_DOCKER_CLI=0 WITH_CHROMIUM=1 EXTRA_PACKAGES=jq EXTRA_PYTHON_PACKAGES=cowsay
 
 .PHONY: image test-container bench-boot lint-container
 
@@ -28,10 +29,11 @@ test-container: lint-container
 	  [ "$(REQUIRE_DOCKER)" != 1 ] || exit 1; \
 	  exit 0; \
 	fi; \
-	S6_LAYER=$(or $(S6_LAYER),stand-in) image-build/build-image $(TEST_IMAGE) && \
+	$(if $(filter arguments,$(MODE)),$(ARGUMENTS)) S6_LAYER=$(or $(S6_LAYER),stand-in) \
+	image-build/build-image $(if $(filter layer,$(MODE)),$(TEST_IMAGE),$(MODE_IMAGE)) && \
 	$(if $(filter layer,$(MODE)),$(MAKE) --no-print-directory layer && \
-	image-build/build-layer $(TEST_IMAGE) $(LAYER) $(LAYER_IMAGE) &&) \
-	HERMES_S6_IMAGE=$(if $(filter layer,$(MODE)),$(LAYER_IMAGE),$(TEST_IMAGE)) MODE=$(MODE) image-build/run-suite $(CONTAINER_JOBS)
+	image-build/build-layer $(TEST_IMAGE) $(LAYER) $(MODE_IMAGE) &&) \
+	HERMES_S6_IMAGE=$(MODE_IMAGE) MODE=$(MODE) image-build/run-suite $(CONTAINER_JOBS)
 
 # How long gateways take until they serve, all at once and in turn, in the image of the suite; and stand-ins without a
 # container. A whole run takes some ten minutes, and writes docs/boot.md, docs/boot.svg and README.md.

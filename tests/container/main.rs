@@ -8,6 +8,8 @@ mod wait;
 
 /// The account, the home, and the owners of files.
 mod accounts;
+/// An image that was built with build arguments.
+mod arguments;
 /// Attacks of the account on root, in a sealed container.
 mod attacker;
 /// Hermes Agent's own client, with and without the shim.
