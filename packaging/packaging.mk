@@ -21,6 +21,9 @@ layer: $(EXECUTABLE) $(RUNNABLE)
 deb: $(EXECUTABLE) $(RUNNABLE)
 	packaging/make-deb $(EXECUTABLE) $(DIST) $(DEB_ARCHITECTURE)
 
+$(if $(and $(CROSS),$(filter test-deb,$(MAKECMDGOALS))),\
+  $(error the package for arm64 is not installed on another machine: type make test-deb on an arm64 machine))
+
 test-deb: deb
 	packaging/test-deb $(DIST)/hermes-s6_$(VERSION)_$(DEB_ARCHITECTURE).deb
 
