@@ -85,6 +85,44 @@ fn locks_of_every_kind_on_all_that_can_be_opened_delay_nobody_for_long_and_the_c
     );
 }
 
+/// The socket of the server that runs s6-rc's oneshots. Everybody may connect to it.
+const ONESHOTS: &str = "/run/s6-rc/servicedirs/s6rc-oneshot-runner/s";
+
+/// A Perl program that connects to a socket without end, and keeps each connection as long as it can.
+const FLOOD: &str = r#"
+use Socket; my @held; $0 = "flood";
+while (1) {
+    socket my $s, AF_UNIX, SOCK_STREAM, 0 or die;
+    fcntl $s, 4, 2048;
+    push @held, $s if connect $s, pack_sockaddr_un($ARGV[0]);
+    shift @held if @held > 200;
+}
+"#;
+
+/// The drain of the gateways is a oneshot.
+#[test]
+fn the_socket_of_the_oneshots_obeys_nobody_else_and_a_flood_of_it_stops_no_drain() {
+    let siege = Siege::of(&["coder"]);
+    assert_eq!(siege.container.sh(&format!("stat -L -c '%F %a' {ONESHOTS}")).ok(), "socket 777");
+    // The one of s6-rc counts its oneshots, and that of the stand-in has them by name.
+    for (verb, oneshot) in [("down", "hermes-gateways"), ("down", "0"), ("down", "1"), ("up", "2")] {
+        let ask = ["s6-sudo", "-e", "-t", "5000", "-T", "5000", ONESHOTS, verb, oneshot];
+        let ran = siege.container.exec_as("hermes", &ask);
+        assert_ne!(ran.code, 0, "{oneshot}: {ran:?}");
+    }
+    assert_eq!(siege.container.state("coder"), "up");
+    for _ in 0..3 {
+        siege.container.detach_as("hermes", &["perl", "-e", FLOOD, ONESHOTS]);
+    }
+    until("the flood is there", 20, || siege.container.exec(&["pgrep", "-c", "-f", "^flood"]).out.trim() == "3");
+    siege.root("hermes-svc-restart", &["-w", "coder"]).code(0);
+    siege.unharmed();
+    let took = siege.container.stop(GRACE);
+    assert!(took < Duration::from_secs(40), "{took:?}");
+    assert_ne!(siege.container.exit_code(), 137);
+    assert!(siege.container.logs().contains("profile=coder action=stopped"), "{}", siege.container.logs());
+}
+
 /// A Perl program. Without end, it writes orders into every control FIFO that the account may write, and stops the
 /// processes of the account's own gateways by SIGSTOP.
 const HECKLE: &str = r#"
