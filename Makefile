@@ -206,7 +206,7 @@ help:
 	@echo '                  S6= SCENARIO= POINT= SHARE= SEED= do a part of it, see docs/proof.md'
 	@echo 'make image        hermes-s6, the container image; S6_LAYER= chooses its s6'
 	@echo 'make test-container  build the image and boot it, with the engine that is here;'
-	@echo '                  MODE=open does so with HERMES_OPEN_SCANDIR=1, MODE=arguments with build arguments'
+	@echo '                  MODE=open does so with HERMES_OPEN_SCANDIR=1, MODE=arguments with build arguments, ENGINE=podman with Podman'
 	@echo 'make layer        a tarball for an image that has s6-overlay 3 and Hermes Agent; test-container MODE=layer tests it'
 	@echo 'make deb          a Debian package; make test-deb tries it in a clean Debian'
 	@echo 'make tools, layer, deb  with PLATFORM=linux/arm64: for arm64, on an x86_64 machine'

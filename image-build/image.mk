@@ -4,6 +4,9 @@ IMAGE = hermes-s6
 TEST_IMAGE = hermes-s6:test
 # The containers of the suite wait most of the time, so several run at once.
 CONTAINER_JOBS = 4
+# docker or podman. Their images are not shared.
+ENGINE = docker
+export ENGINE
 # MODE: sealed, open, layer or arguments. In the open mode every container gets HERMES_OPEN_SCANDIR=1. The layer is tested
 # on an image that is laid out as Hermes Agent's own. The build arguments are tested all at once.
 MODE = sealed
@@ -24,7 +27,8 @@ image:
 # Uses the stand-in unless S6_LAYER is set. Without a container engine it fails if
 # REQUIRE_DOCKER=1; otherwise it prints a message and succeeds.
 test-container: lint-container
-	@if ! docker version >/dev/null 2>&1; then \
+	$(if $(filter podman,$(ENGINE)),@scripts/install-deps podman)
+	@if ! $(ENGINE) version >/dev/null 2>&1; then \
 	  echo 'test-container: no container engine answers' >&2; \
 	  [ "$(REQUIRE_DOCKER)" != 1 ] || exit 1; \
 	  exit 0; \

@@ -2,18 +2,18 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::engine::{Container, KEY, Ran, Volume, docker, image, label, once, run, until};
+use crate::engine::{Container, KEY, Ran, Volume, client, docker, image, label, once, run, until};
 
-/// `docker run -it` at a terminal, which script(1) provides.
+/// `docker run -it`, or podman's, at a terminal, which script(1) provides.
 fn at_a_terminal(command: &str) -> Ran {
-    let command = format!("docker run --rm -it --label {} {} {command}", label(), image());
+    let command = format!("{} run --rm -it --label {} {} {command}", client(), label(), image());
     let ran = run("script", &["-qec", &command, "/dev/null"]);
     Ran { out: ran.out.replace('\r', ""), ..ran }
 }
 
 /// The same. When the output ends with `when`, `keys` are typed.
 fn typed_at_a_terminal(command: &str, when: &str, keys: &[u8]) -> Ran {
-    let command = format!("docker run --rm -it --label {} {} {command}", label(), image());
+    let command = format!("{} run --rm -it --label {} {} {command}", client(), label(), image());
     let mut script = Command::new("timeout")
         .args(["-k", "5", "120", "script", "-qec", &command, "/dev/null"])
         .stdin(Stdio::piped())
@@ -50,7 +50,7 @@ fn the_containers_variables_reach_the_command() {
 
 #[test]
 fn the_commands_standard_input_is_the_containers() {
-    let command = format!("printf 'two  words' | docker run --rm -i {} cat", image());
+    let command = format!("printf 'two  words' | {} run --rm -i {} cat", client(), image());
     assert!(run("sh", &["-c", &command]).code(0).out.ends_with("two  words"));
 }
 

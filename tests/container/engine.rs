@@ -55,8 +55,32 @@ pub fn run(program: &str, arguments: &[&str]) -> Ran {
     }
 }
 
+/// The client of the engine: docker, or podman if `ENGINE` says so. Podman's takes the same words.
+pub fn client() -> String {
+    std::env::var("ENGINE").unwrap_or_else(|_| String::from("docker"))
+}
+
+pub fn podman() -> bool {
+    client() == "podman"
+}
+
 pub fn docker(arguments: &[&str]) -> Ran {
-    run("docker", arguments)
+    run(&client(), arguments)
+}
+
+/// The options that give the account of the image a `/run` of its own, as the image recommends them.
+pub fn own_run() -> [&'static str; 2] {
+    if podman() {
+        ["--mount", "type=tmpfs,destination=/run,chown"]
+    } else {
+        ["--tmpfs", "/run:exec,uid=10000,gid=10000"]
+    }
+}
+
+/// Remove a container at once. Podman would wait for its end first.
+pub fn remove(name: &str) {
+    let patience: &[&str] = if podman() { &["-t", "0"] } else { &[] };
+    docker(&[&["rm", "-f", "-v"], patience, &[name]].concat());
 }
 
 /// Does this run of the suite test containers whose scandir is open? The default is sealed.
@@ -89,10 +113,11 @@ pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
     wait_at_pace(what, pace, ceiling, || condition().then_some(()));
 }
 
-/// Run a container to its end (`docker run --rm`), with these arguments for the image.
+/// Run a container to its end (`docker run --rm`), with these arguments for the image. Podman would say on stderr that it
+/// has no systemd for the health check.
 pub fn once(options: &[&str], command: &[&str]) -> Ran {
     let (label, image) = (label(), image());
-    let mut arguments = vec!["run", "--rm", "--label", &label];
+    let mut arguments = vec!["run", "--rm", "--no-healthcheck", "--label", &label];
     arguments.extend(mode());
     arguments.extend(options);
     arguments.push(&image);
@@ -115,6 +140,10 @@ impl Volume {
         let volume = Self::new();
         volume.script(&profiles_script(names));
         volume
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0
     }
 
     /// The value of `-v` that mounts the volume at the home.
@@ -321,6 +350,6 @@ impl Drop for Container {
         if std::thread::panicking() {
             eprintln!("--- log of {}\n{}---", self.name, self.logs());
         }
-        docker(&["rm", "-f", "-v", &self.name]);
+        remove(&self.name);
     }
 }

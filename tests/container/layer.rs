@@ -2,7 +2,7 @@
 //! tests; the image under test is then that image with the layer, and the one of the same name with `-base` is the image
 //! without.
 
-use crate::engine::{Container, Volume, docker, image, run, until};
+use crate::engine::{Container, Volume, docker, image, until};
 use std::collections::BTreeMap;
 
 /// What is in the directories of an image that the layer could change, each entry with its kind, mode, owner, target and
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 fn files(image: &str) -> BTreeMap<String, String> {
     let list = "find /etc /init /opt/hermes /usr/local -path /opt/hermes/.venv -prune -o -printf '%p %M %u:%g %l\\n'
                 find /etc /init /opt/hermes /usr/local -path /opt/hermes/.venv -prune -o -type f -exec sha256sum {} +";
-    let ran = run("docker", &["run", "--rm", "--entrypoint", "/bin/sh", image, "-ec", list]).code(0);
+    let ran = docker(&["run", "--rm", "--entrypoint", "/bin/sh", image, "-ec", list]).code(0);
     let mut files = BTreeMap::<String, String>::new();
     for line in ran.out.lines() {
         let (path, fact) = match line.split_once("  ") {

@@ -26,6 +26,8 @@ mod manifests;
 mod open_scandir;
 /// What an operator sees and types in a container: log, events, completions, pages.
 mod operator;
+/// What is recommended for Podman alone.
+mod podman;
 /// Profiles that appear, go and change their names while the container runs.
 mod profiles;
 /// Set-ups that cannot work, and the messages about them.
