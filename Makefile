@@ -202,7 +202,7 @@ help:
 	@echo 'make test-matrix  the suite with s6 2.11, 2.13 and 2.15'
 	@echo 'make test-clients  what meets the real Hermes Agent, with each of its releases; CLIENTS= chooses'
 	@echo 'make test-arm64   the core of the suite with the tools and s6 of arm64, by qemu-user; TESTS= chooses others'
-	@echo 'make proof        a kill and a failed call at every moment of every tool: half an hour on two cores for each s6;'
+	@echo 'make proof        a kill and a failed call at every moment of every tool: an hour on two cores for each s6;'
 	@echo '                  S6= SCENARIO= POINT= SHARE= SEED= do a part of it, see docs/proof.md'
 	@echo 'make image        hermes-s6, the container image; S6_LAYER= chooses its s6'
 	@echo 'make test-container  build the image and boot it, with the engine that is here;'

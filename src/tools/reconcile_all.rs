@@ -10,7 +10,7 @@ use crate::work::action::Action;
 use crate::work::container;
 use crate::work::note::Note;
 use crate::work::reconcile::line::{self, Line, Unlisted};
-use crate::work::reconcile::pass::{self, Passed};
+use crate::work::reconcile::{self, Passed};
 use crate::work::versions;
 use std::time::Instant;
 
@@ -37,8 +37,8 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let template = args.template()?;
     let opened = Opened::open(args)?;
     let context = opened.context(args, 70_000);
-    let Passed { lines, unlisted, whole } = pass::all(&context, &template)?;
-    let waited = if wait { pass::wait(&context, &lines) } else { Ok(()) };
+    let Passed { lines, unlisted, whole } = reconcile::all(&context, &template)?;
+    let waited = if wait { reconcile::wait(&context, &lines) } else { Ok(()) };
     let texts = report(output, &lines, unlisted, started, None, dry_run)?;
     if !dry_run {
         let begin = versions::line(&opened.home).map(|record| format!("begin {}\n", record.to_text()));

@@ -10,7 +10,7 @@ use crate::work::action::Action;
 use crate::work::container;
 use crate::work::note::Note;
 use crate::work::reconcile::line::Line;
-use crate::work::reconcile::pass::{self, Passed};
+use crate::work::reconcile::{self, Passed};
 
 pub static TOOL: Tool = Tool {
     name: "hermes-reconcile-one",
@@ -43,15 +43,15 @@ fn run(args: &mut Args) -> Result<Exit, Ending> {
     let opened = Opened::open(args)?;
     let context = opened.context(args, 70_000);
     let Opened { scandir, log, .. } = &opened;
-    let Passed { lines, whole, .. } = match pass::single(&context, &template, &profile) {
+    let Passed { lines, whole, .. } = match reconcile::single(&context, &template, &profile) {
         // The watcher saw a profile that is gone again. The exit code is the usual one, so that the watcher can tell.
-        Err(error) if quiet && error.kind == Kind::Usage && pass::is_nothing(&context, &profile)? => {
+        Err(error) if quiet && error.kind == Kind::Usage && reconcile::is_nothing(&context, &profile)? => {
             return Ok(Exit::Usage);
         }
         passed => passed?,
     };
     if scandir.listening()? == Listening::Yes
-        && let Err(error) = pass::wait(&context, &lines)
+        && let Err(error) = reconcile::wait(&context, &lines)
     {
         // s6-svscan may have reached its limit of services, and then it takes up nothing new as long as this slot is
         // there. So a slot that we have just published is taken back. One that was there before is kept, because

@@ -42,10 +42,6 @@ fn a_run_directory_that_nothing_can_be_executed_in_is_named() {
 /// Row C9 of docs/failures.md.
 #[test]
 fn a_run_directory_that_cannot_be_written_is_named() {
-    // Podman writes to /run itself, and starts no container where it cannot.
-    if podman() {
-        return;
-    }
     refused(&["--read-only"], "/run cannot be written", "-e S6_READ_ONLY_ROOT=1");
     refused(&["--read-only", "--user", "10000:10000"], "/run cannot be written", "--tmpfs /run:exec");
     let volume = Volume::new();

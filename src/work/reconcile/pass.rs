@@ -15,24 +15,20 @@ use crate::s6::supervise;
 use crate::s6::template::Template;
 use crate::s6::tidy::{self, heal, sweep};
 use crate::volume::autostart::Autostart;
-use crate::volume::gateway_lock::{self, Holding};
-use crate::volume::home::Scan;
-use crate::volume::intent::{Guard, Intent, Patience};
+use crate::volume::intent::Intent;
 use crate::volume::mode::Mode;
 use crate::volume::ports::Assignment;
-use crate::volume::stale;
-use crate::volume::state::{self, Prior, State};
+use crate::volume::state::Prior;
 use crate::work::action::Action;
 use crate::work::container;
 use crate::work::context::Context;
 use crate::work::note::Note;
 use crate::work::reconcile::crowd::Crowd;
+use crate::work::reconcile::facts::{self, Facts};
 use crate::work::reconcile::first_boot;
 use crate::work::reconcile::give_ports::{Given, give_ports};
 use crate::work::reconcile::line::{Line, Unlisted};
-use crate::work::reconcile::removal;
 use crate::work::reconcile::served::Served;
-use crate::work::whose::{self, Whose};
 
 /// How long a pass leaves s6-svscan alone between two scans, in milliseconds. Each scan looks at every slot.
 const SCAN_MS: u64 = 1000;
@@ -51,193 +47,30 @@ pub struct Passed {
     pub whole: Result<()>,
 }
 
-/// Reconcile every profile, `default` first, then retire the slots of profiles that are gone. A failure of one profile
-/// does not affect the others (B7). If `profiles` cannot be listed, only `default` is reconciled (B9), no slot is
-/// retired, and the error is in `whole`.
-///
-/// # Errors
-/// 102 if the caller may not publish, or if the slot of `default` belongs to another home. 111 if the scandir cannot be
-/// read. In these cases nothing was changed. 111 also if the scandir cannot be swept, and 99 if its lock is not free in
-/// time.
-pub fn all(context: &Context, template: &Template) -> Result<Passed> {
-    // Every home has a profile `default`, so the home of its slot is the home of the scandir.
-    context.require_own(&Profile::default_profile())?;
-    let crowd = Crowd::of_nobody(context.log);
-    let context = &Context { log: &crowd, patience: Patience::default(), ..*context };
-    let mut pass = Pass::begin(context, &crowd, template)?;
-    let mut had_slots = false;
-    let slots = context.scandir.slots()?;
-    for profile in slots.iter().filter(|profile| !profile.is_default()) {
-        let whose = whose::of(context.home, context.scandir, &profile.slot())?;
-        had_slots |= !matches!(whose, Whose::Other(_));
-    }
-    let listed = removal::require_mounted(context, had_slots).and_then(|()| with_slots(context, &slots));
-    let (Scan { profiles, odd, more, left_out }, listed) = match listed {
-        Ok(scan) => (scan, Ok(())),
-        Err(error) => (Scan::unlisted(), Err(error)),
-    };
-    let (gone, kept) = if listed.is_ok() { removal::gone(context, &profiles)? } else { (Vec::new(), Vec::new()) };
-    pass.keep(&listed);
-    // The hidden directories of a profile that is gone are left to `removal::remove`, which must free its port before
-    // they go.
-    let known = |owner: &Profile| profiles.binary_search_by(|known| known.default_first(owner)).is_ok();
-    pass.sweep(known)?;
-    let is_there = |profile: &Profile| listed.is_err() || known(profile);
-    pass.autostart.faults(is_there).iter().for_each(|fault| context.log.warning(fault));
-    let default = Profile::default_profile();
-    // Why there is no room is said by the first profile that needs some.
-    let left = |room: &mut Room| room.left(context.scandir, template.has_logger()).unwrap_or(0);
-    if let Ok(mode) = pass.mode {
-        let most = if mode == Mode::Others { left(&mut pass.room) } else { 0 };
-        pass.served = Served::look(context, mode, &pass.autostart, &profiles, most);
-    }
-    let mut first = pass.one(&default);
-    pass.scan_in_between();
-    let room = left(&mut pass.room);
-    crowd.gather(&profiles, slots, room);
-    pass.give_ports(&profiles, &profiles, listed);
-    pass.settle_port(&default, &mut first);
-    let mut lines = vec![first];
-    let mut unlisted = Unlisted { failed: 0, skipped: more + left_out };
-    for profile in profiles.iter().filter(|profile| !profile.is_default()) {
-        let line = crowd.about(profile, || pass.one(profile));
-        if line.action == Action::Failed && crowd.counts(profile) {
-            unlisted.failed += 1;
-        } else {
-            lines.push(line);
-        }
-        pass.scan_in_between();
-    }
-    if unlisted.failed > 0 {
-        let text = "more profiles have no slot, and neither a record nor a warning of their own";
-        context.log.warning(&format!("{} {text}", unlisted.failed));
-    }
-    let named = |name: &str| gone.iter().chain(kept.iter().map(|(profile, _)| profile)).any(|p| p.as_str() == name);
-    let odd = odd.into_iter().filter(|odd| !named(&odd.name)).map(|odd| (odd.name, Note::from(odd.why)));
-    let kept = kept.iter().map(|(profile, note)| (profile.as_str().to_string(), note.clone()));
-    lines.extend(odd.chain(kept).map(|(name, note)| Line { note: Some(note), ..Line::bare(name, Action::Skipped) }));
-    if more > 0 {
-        context.log.warning(&format!("{more} more entries of profiles are not profiles"));
-    }
-    if left_out > 0 {
-        context.log.warning(&format!("{left_out} more entries of profiles are not looked at: there are too many"));
-    }
-    pass.rescan(known);
-    lines.extend(removal::remove(context, &gone));
-    let remembered = pass.served.remember(context);
-    pass.keep(&remembered);
-    Ok(Passed { lines, unlisted, whole: pass.whole })
-}
-
-/// The content of `profiles`, also with the profiles that have one of these slots and were left out because there are too
-/// many.
-fn with_slots(context: &Context, slots: &[Profile]) -> Result<Scan> {
-    let mut scan = context.home.scan()?;
-    if scan.left_out > 0 {
-        let hidden = context.scandir.leftovers()?.into_iter().map(|(_, profile)| profile);
-        for profile in slots.iter().cloned().chain(hidden) {
-            let at = scan.profiles.binary_search_by(|known| known.default_first(&profile));
-            // One that cannot be looked at counts as there.
-            if let Err(at) = at
-                && context.home.has(&profile) != Ok(false)
-            {
-                scan.profiles.insert(at, profile);
-                scan.left_out = scan.left_out.saturating_sub(1);
-            }
-        }
-    }
-    Ok(scan)
-}
-
-/// Reconcile one profile only: make its slot, bring the slot up to date, or retire it.
-///
-/// # Errors
-/// 100 if there is neither a profile nor a slot, or if a link of this name leads to no profile. 102 if the slot belongs
-/// to another home, or if the slot does not name its home and the profile is gone. Otherwise as `all`.
-pub fn single(context: &Context, template: &Template, profile: &Profile) -> Result<Passed> {
-    context.require_own(profile)?;
-    let crowd = Crowd::of_nobody(context.log);
-    let mut pass = Pass::begin(context, &crowd, template)?;
-    if context.home.has(profile)? {
-        pass.single = true;
-        pass.sweep(|owner| owner == profile)?;
-        let scan = context.home.scan();
-        pass.keep(&scan);
-        let (listed, known) = match scan {
-            Ok(scan) => (Ok(()), scan.profiles),
-            Err(error) => (Err(error), vec![profile.clone()]),
-        };
-        pass.give_ports(&known, std::slice::from_ref(profile), listed);
-        if let Ok(mode) = pass.mode {
-            let settled = mode.settle(context.home, profile, context.dry_run, context.log);
-            pass.keep(&settled);
-        }
-        let lines = vec![pass.one(profile)];
-        pass.rescan(|owner| owner == profile);
-        return Ok(Passed { lines, unlisted: Unlisted::default(), whole: pass.whole });
-    }
-    if !context.scandir.has_any(profile)? {
-        return Err(context.home.no_such(profile));
-    }
-    removal::require_mounted(context, true)?;
-    match removal::keeps(context, profile)? {
-        None => {}
-        Some(Note::NoHome) => {
-            let slot = context.scandir.slot(profile);
-            let text = format!("{} does not say whose home it is: hermes-svc-unregister {profile}", slot.display());
-            return Err(Error::new(Kind::WrongState, text));
-        }
-        Some(_) => return Err(context.home.no_such(profile)),
-    }
-    let lines = removal::remove(context, std::slice::from_ref(profile));
-    Ok(Passed { lines, unlisted: Unlisted::default(), whole: pass.whole })
-}
-
-/// Is there neither a profile of this name, nor a slot, nor a link that might lead to a profile again?
-///
-/// # Errors
-/// 111 if one of them cannot be looked at.
-pub fn is_nothing(context: &Context, profile: &Profile) -> Result<bool> {
-    let &Context { home, scandir, .. } = context;
-    Ok(!home.has(profile)? && !scandir.has_any(profile)? && home.link_to(profile)?.is_none())
-}
-
-struct Pass<'a> {
+/// The state of a pass.
+pub struct Pass<'a> {
     context: &'a Context<'a>,
     crowd: &'a Crowd<'a>,
     template: &'a Template,
     listens: bool,
     /// Which profiles the gateway of `default` serves.
-    mode: Result<Mode>,
-    served: Served,
+    pub mode: Result<Mode>,
+    pub served: Served,
     /// The profile whose gateway is the container's own command.
     foreground: Option<Profile>,
-    autostart: Autostart,
+    pub autostart: Autostart,
     /// Was the intent of `default` recorded by `first_boot::seed`?
     seeded: bool,
     given: Given,
     /// Is it a pass for one profile, which may have appeared just now?
-    single: bool,
-    room: Room,
+    pub single: bool,
+    pub room: Room,
     /// Does s6-svscan have to look for new slots (`new`), or to let go of hidden ones (`gone`)?
     new: bool,
     gone: bool,
     /// When s6-svscan may be asked to look for new slots again; `None` if it was not asked yet.
     next_scan: Option<Deadline>,
-    whole: Result<()>,
-}
-
-/// What was read about a profile.
-struct Facts {
-    state: State,
-    /// The name of the profile whose state it is, if that can be told.
-    owner: Option<String>,
-    prior_exit: &'static str,
-    /// Are there files of a gateway that may have ended?
-    stale: bool,
-    /// The intent lock, which is held until the pass has acted on the intent. Otherwise the pass could undo a stop that
-    /// came in between.
-    _guard: Option<Guard>,
+    pub whole: Result<()>,
 }
 
 impl<'a> Pass<'a> {
@@ -246,7 +79,7 @@ impl<'a> Pass<'a> {
     ///
     /// # Errors
     /// 102 if the caller may not publish, 111 if the scandir cannot be looked at.
-    fn begin(context: &'a Context<'a>, crowd: &'a Crowd<'a>, template: &'a Template) -> Result<Pass<'a>> {
+    pub fn begin(context: &'a Context<'a>, crowd: &'a Crowd<'a>, template: &'a Template) -> Result<Pass<'a>> {
         let scandir = context.scandir;
         scandir.require_writable()?;
         let listens = scandir.listening()? == Listening::Yes;
@@ -279,7 +112,7 @@ impl<'a> Pass<'a> {
 
     /// Clear away what killed runs have left of the profiles that `mine` picks, and entries that keep s6-svscan from
     /// finishing a scan.
-    fn sweep(&mut self, mine: impl Fn(&Profile) -> bool) -> Result<()> {
+    pub fn sweep(&mut self, mine: impl Fn(&Profile) -> bool) -> Result<()> {
         let &Context { scandir, dry_run, deadline, log, .. } = self.context;
         if !dry_run {
             let lock = scandir.lock(deadline)?;
@@ -290,7 +123,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Log an error that concerns the whole pass, and keep the first one for the result.
-    fn keep<T>(&mut self, done: &Result<T>) {
+    pub fn keep<T>(&mut self, done: &Result<T>) {
         if let Err(error) = done {
             self.context.log.warning(&error.text);
             if self.whole.is_ok() {
@@ -299,30 +132,32 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn give_ports(&mut self, all: &[Profile], profiles: &[Profile], listed: Result<()>) {
+    pub fn give_ports(&mut self, all: &[Profile], profiles: &[Profile], listed: Result<()>) {
         let (given, saved) = give_ports(self.context, self.crowd, all, profiles, listed);
         self.given = given;
         self.keep(&saved);
     }
 
-    fn one(&mut self, profile: &Profile) -> Line {
+    pub fn one(&mut self, profile: &Profile) -> Line {
         let mut line = Line::bare(profile.as_str(), Action::Failed);
-        let done = self.context.require_own(profile).and_then(|()| self.look(profile)).and_then(|facts| {
-            line.prior =
-                if self.seeded && profile.is_default() { Prior::Running } else { self.prior(profile, &facts)? };
-            line.prior_exit = facts.prior_exit;
-            let conflict = self.take_port(profile, &mut line);
-            if conflict.is_ok() && self.is_extra(profile, &facts, line.prior) {
-                let recorded = self.context.record(profile, Intent::Running).map_err(|error| error.context(profile));
-                self.keep(&recorded);
-                line.prior = if recorded.is_ok() { Prior::Running } else { line.prior };
-            }
-            let wanted_by = self.served.wants_default(profile, &facts.state, line.prior);
-            let wanted = line.prior.starts() || wanted_by.is_some();
-            (line.action, line.note) = self.act(profile, &facts, wanted, conflict.is_ok())?;
-            line.note = line.note.take().or(wanted_by);
-            conflict
-        });
+        let done =
+            self.context.require_own(profile).and_then(|()| Facts::of(self.context, profile)).and_then(|facts| {
+                line.prior =
+                    if self.seeded && profile.is_default() { Prior::Running } else { self.prior(profile, &facts)? };
+                line.prior_exit = facts.prior_exit;
+                let conflict = self.take_port(profile, &mut line);
+                if conflict.is_ok() && self.is_extra(profile, &facts, line.prior) {
+                    let recorded =
+                        self.context.record(profile, Intent::Running).map_err(|error| error.context(profile));
+                    self.keep(&recorded);
+                    line.prior = if recorded.is_ok() { Prior::Running } else { line.prior };
+                }
+                let wanted_by = self.served.wants_default(profile, &facts.state, line.prior);
+                let wanted = line.prior.starts() || wanted_by.is_some();
+                (line.action, line.note) = self.act(profile, &facts, wanted, conflict.is_ok())?;
+                line.note = line.note.take().or(wanted_by);
+                conflict
+            });
         if let Err(error) = done {
             self.context.log.warning(&error.context(profile).text);
             line.action = Action::Failed;
@@ -338,9 +173,9 @@ impl<'a> Pass<'a> {
 
     /// Put the port into the line of a profile whose slot was made before any port was looked at. If another profile pins
     /// the same port, the slot is marked down. A gateway that starts meanwhile sees the same and refuses.
-    fn settle_port(&mut self, profile: &Profile, line: &mut Line) {
+    pub fn settle_port(&mut self, profile: &Profile, line: &mut Line) {
         if let Err(error) = self.take_port(profile, line) {
-            let marked = self.look(profile).and_then(|facts| self.act(profile, &facts, false, false));
+            let marked = Facts::of(self.context, profile).and_then(|facts| self.act(profile, &facts, false, false));
             for error in [Some(error), marked.err()].into_iter().flatten() {
                 self.context.log.warning(&error.context(profile).text);
             }
@@ -385,7 +220,7 @@ impl<'a> Pass<'a> {
         let stat = if supervise::is_held(&slot)? { programs::svstat(&slot)? } else { None };
         let foreground = self.foreground.as_ref() == Some(profile);
         if facts.stale && !foreground && !dry_run && !stat.is_some_and(|s| s.up) {
-            self.remove_stale(profile)?;
+            facts::remove_stale(self.context, profile)?;
         }
         let multiplexed =
             !profile.is_default() && self.mode.clone()?.settle(self.context.home, profile, dry_run, &Silent)?;
@@ -427,35 +262,6 @@ impl<'a> Pass<'a> {
         Ok((action, note))
     }
 
-    fn look(&self, profile: &Profile) -> Result<Facts> {
-        let &Context { home, dry_run, deadline, log, .. } = self.context;
-        let (dir_shown, shown) = (home.shown(profile, ""), home.shown(profile, state::FILE));
-        let looked = home.within(profile, |dir| {
-            let guard =
-                if dry_run { None } else { Some(Guard::take(dir, &dir_shown, &self.context.patience, deadline, log)?) };
-            let state = State::read(dir).map_err(|e| Error::system("read", &shown, e))?;
-            let owner = state.owner(dir).map_err(|e| Error::system("read", &shown, e))?;
-            Ok(Facts { state, owner, prior_exit: state::prior_exit(dir), stale: stale::any(dir), _guard: guard })
-        })?;
-        // The profile was listed a moment ago, or it was gone or unreadable when its turn came.
-        let facts = looked.ok_or_else(|| Error::new(Kind::System, format!("{dir_shown} is not a profile any more")))?;
-        if let State::Broken(why) = &facts.state {
-            log.warning(&format!("{shown} is {why}: registered down"));
-        }
-        Ok(facts)
-    }
-
-    fn remove_stale(&self, profile: &Profile) -> Result<()> {
-        let home = self.context.home;
-        let shown = home.shown(profile, "");
-        let removed =
-            home.within(profile, |dir| match gateway_lock::look(dir, &home.shown(profile, gateway_lock::FILE))? {
-                Holding::Free => stale::remove(dir, &shown, self.context.log),
-                Holding::Held(_) => Ok(()),
-            });
-        removed.map(drop)
-    }
-
     /// Put the profile's port into its line.
     ///
     /// # Errors
@@ -479,7 +285,7 @@ impl<'a> Pass<'a> {
 
     /// Have s6-svscan scan for new slots now, unless it did so within the last second. So `default`, which is published
     /// first, does not wait until thousands of other profiles have been looked at.
-    fn scan_in_between(&mut self) {
+    pub fn scan_in_between(&mut self) {
         if self.new && self.listens && !self.context.dry_run && self.next_scan.is_none_or(Deadline::passed) {
             let asked = publish::rescan(self.context.scandir, true, false);
             self.keep(&asked);
@@ -490,7 +296,7 @@ impl<'a> Pass<'a> {
 
     /// Have s6-svscan scan for what it was not asked to look for in between. Then finish the removal of the hidden directories that `mine`
     /// picks and whose gateways have ended.
-    fn rescan(&mut self, mine: impl Fn(&Profile) -> bool) {
+    pub fn rescan(&mut self, mine: impl Fn(&Profile) -> bool) {
         let &Context { scandir, dry_run, deadline, log, .. } = self.context;
         if dry_run || !self.listens {
             return;
@@ -500,26 +306,4 @@ impl<'a> Pass<'a> {
         let done = publish::rescan(scandir, self.new, self.gone).and_then(|()| left());
         self.keep(&done);
     }
-}
-
-/// Wait until every slot of these lines is supervised and usable (`-w`).
-///
-/// # Errors
-/// 102 if no s6-svscan runs, 99 if the deadline passes, 111 if a slot cannot be looked at.
-pub fn wait(context: &Context, lines: &[Line]) -> Result<()> {
-    let &Context { scandir, dry_run, deadline, log, .. } = context;
-    if dry_run {
-        return Ok(());
-    }
-    if scandir.listening()? != Listening::Yes {
-        return Err(scandir.nobody_listens());
-    }
-    for line in lines.iter().filter(|l| !matches!(l.action, Action::Removed | Action::Skipped)) {
-        if let Some(profile) = Profile::from_bytes(line.profile.as_bytes())
-            && scandir.has_slot(&profile)?
-        {
-            publish::await_usable(scandir, &profile, deadline.or_after_ms(publish::HELD_MS), log)?;
-        }
-    }
-    Ok(())
 }

@@ -3,8 +3,14 @@
 //! A profile that does not exist and a profile that could not be looked at are two different answers. Only ENOENT,
 //! ENOTDIR and ELOOP mean that it does not exist.
 
+mod link;
+mod marks;
+mod scan;
+
+pub use link::{Link, link_at};
+pub use scan::{Odd, Scan, Why};
+
 use crate::ground::account::Account;
-use crate::ground::beneath;
 use crate::ground::error::{Error, Kind, Result};
 use crate::ground::message::Log;
 use crate::ground::profile::{MARKER, Profile};
@@ -12,9 +18,6 @@ use crate::ground::roots_links;
 use crate::volume::client::Client;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::path::Arg;
-use std::collections::BinaryHeap;
-use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -181,9 +184,9 @@ impl Home {
 
     /// Has Hermes Agent marked this profile as deleted? The caller has the account's rights.
     fn is_deleted(&self, home: &OwnedFd, profile: &Profile) -> Result<bool> {
-        let shown = self.path.join("profiles").join(DELETED);
-        let marked = marks(home, &format!("profiles/{DELETED}"))
-            .and_then(|marks| marks.map_or(Ok(false), |marks| is_marked(&marks, profile.as_str())));
+        let shown = self.path.join("profiles").join(marks::DELETED);
+        let marked = marks::open(home, &format!("profiles/{}", marks::DELETED))
+            .and_then(|marks| marks.map_or(Ok(false), |marks| marks::is_marked(&marks, profile.as_str())));
         match marked {
             Ok(false) => Ok(false),
             _ if !Client::here()?.marks_the_deleted() => Ok(false),
@@ -254,242 +257,6 @@ impl Home {
             log.warning(&format!("{} more entries of profiles are not looked at: there are too many", scan.left_out));
         }
         Ok(scan.profiles)
-    }
-
-    /// Every profile, and the other entries that look like one (B7, B8). Of more than ten thousand names those that come
-    /// first are looked at.
-    ///
-    /// # Errors
-    /// 111 if `profiles` exists and cannot be read.
-    pub fn scan(&self) -> Result<Scan> {
-        self.act(|home| {
-            let mut scan = Scan { profiles: Vec::new(), odd: Vec::new(), more: 0, left_out: 0 };
-            let shown = self.path.join("profiles");
-            let unreadable = |e| Error::system("read", shown.display(), e);
-            let profiles = match roots_links::open_dir(home, "profiles") {
-                Ok(dir) => Some(dir),
-                Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
-                    // If `profiles` is a link that does not lead to a directory, the profiles do not count as gone.
-                    if let Some(link) = link_at(home, "profiles").map_err(unreadable)? {
-                        let text = format!("unable to read {}: it is {link}", shown.display());
-                        return Err(Error::new(Kind::System, text));
-                    }
-                    if errno == Errno::LOOP { return Err(unreadable(errno)) } else { None }
-                }
-                Err(errno) => return Err(unreadable(errno)),
-            };
-            if let Some(dir) = profiles {
-                // If the marks cannot be looked at, a directory that may have one does not count as gone.
-                let marks = marks(&dir, DELETED).unwrap_or_default();
-                let (mut names, mut others) = (BinaryHeap::new(), 0);
-                for entry in rustix::fs::Dir::read_from(&dir).map_err(unreadable)? {
-                    let entry = entry.map_err(unreadable)?;
-                    if let Some(profile) = Profile::from_bytes(entry.file_name().to_bytes()) {
-                        names.push(profile);
-                        scan.left_out += usize::from(names.len() > MOST && names.pop().is_some());
-                    } else if others < MOST {
-                        scan.add(&dir, marks.as_ref(), entry.file_name());
-                        others += 1;
-                    } else {
-                        scan.left_out += 1;
-                    }
-                }
-                for profile in names.into_sorted_vec() {
-                    let name = CString::new(profile.as_str()).map_err(|_| unreadable(Errno::INVAL))?;
-                    scan.add(&dir, marks.as_ref(), &name);
-                }
-            }
-            scan.profiles.sort();
-            scan.odd.sort();
-            scan.profiles.insert(0, Profile::default_profile());
-            Ok(scan)
-        })
-    }
-}
-
-/// How many odd entries of `profiles` are named for each reason. The account can make as many as the volume has room
-/// for.
-const NAMED: usize = 10;
-
-/// How many names of profiles are looked at, and how many other names. This is far more than s6-svscan has room for, and
-/// each takes some hundred bytes of memory in a pass.
-const MOST: usize = 10_000;
-
-/// The content of `profiles`.
-pub struct Scan {
-    /// The profiles, `default` first, then by name. They include directories that could not be looked into. If such a
-    /// directory were left out, its profile would count as gone. The caller looks again when it works with the profile,
-    /// and reports the error then.
-    pub profiles: Vec<Profile>,
-    /// Entries that look like a profile and are none, at most ten for each reason.
-    pub odd: Vec<Odd>,
-    /// How many more of them there are.
-    pub more: usize,
-    /// How many names were not looked at. A profile that is not in `profiles` may be among them.
-    pub left_out: usize,
-}
-
-/// An entry of `profiles` that looks like a profile and is none.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Odd {
-    /// Its name. Untrusted text.
-    pub name: String,
-    pub why: Why,
-}
-
-/// Why an entry of `profiles` is not a profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Why {
-    /// It has a SOUL.md, and is called `default`.
-    Reserved,
-    /// It has a SOUL.md, and its name is not a valid profile name.
-    Invalid,
-    /// A directory without a SOUL.md.
-    NoSoul,
-    /// Hermes Agent has deleted the profile, and something has made its directory again.
-    Deleted,
-    /// A link that does not lead to a profile.
-    Link(Link),
-}
-
-/// Why a link does not lead to a profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Link {
-    /// It belongs to this uid, and only root's links are followed.
-    Foreign(u32),
-    /// It is root's, and there is no profile at its other end.
-    Empty,
-}
-
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Why::Reserved => f.write_str("its name is reserved"),
-            Why::Invalid => f.write_str("its name is invalid"),
-            Why::NoSoul => write!(f, "it has no {MARKER}"),
-            Why::Deleted => write!(f, "it was deleted: remove its name from profiles/{DELETED} to have it back"),
-            Why::Link(link) => write!(f, "it is {link}"),
-        }
-    }
-}
-
-impl std::fmt::Display for Link {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Link::Foreign(uid) => write!(f, "a link of uid {uid}: only links of root's are followed"),
-            Link::Empty => f.write_str("a link of root's that leads to nothing usable: is its volume mounted?"),
-        }
-    }
-}
-
-impl Scan {
-    /// The profiles that are known if `profiles` cannot be listed: only `default`, whose directory is the home.
-    pub fn unlisted() -> Scan {
-        Scan { profiles: vec![Profile::default_profile()], odd: Vec::new(), more: 0, left_out: 0 }
-    }
-
-    fn add(&mut self, profiles: &OwnedFd, marks: Option<&OwnedFd>, name: &CStr) {
-        if matches!(name.to_bytes(), b"." | b"..") {
-            return;
-        }
-        let profile = Profile::from_bytes(name.to_bytes());
-        let why = match (look(profiles, marks, name), profile) {
-            (Entry::Other, _) | (Entry::Bare(_) | Entry::Deleted | Entry::Unknown, None) => return,
-            (Entry::Deleted, Some(_)) => Why::Deleted,
-            (Entry::Profile | Entry::Unknown, Some(profile)) if !profile.is_default() => {
-                return self.profiles.push(profile);
-            }
-            (Entry::Profile | Entry::Unknown, Some(_)) => Why::Reserved,
-            (Entry::Profile, None) => Why::Invalid,
-            (Entry::Bare(link), Some(_)) => link.map_or(Why::NoSoul, Why::Link),
-        };
-        let reason = std::mem::discriminant(&why);
-        if self.odd.iter().filter(|odd| std::mem::discriminant(&odd.why) == reason).count() < NAMED {
-            self.odd.push(Odd { name: name.to_string_lossy().into_owned(), why });
-        } else {
-            self.more += 1;
-        }
-    }
-}
-
-/// What an entry of `profiles` is.
-enum Entry {
-    /// A directory with a SOUL.md.
-    Profile,
-    /// It cannot be looked at.
-    Unknown,
-    /// A directory without a SOUL.md, or a link that does not lead to a profile.
-    Bare(Option<Link>),
-    /// A directory of a name that Hermes Agent has marked as deleted.
-    Deleted,
-    /// Neither a directory nor a link.
-    Other,
-}
-
-fn look(profiles: &OwnedFd, marks: Option<&OwnedFd>, name: &CStr) -> Entry {
-    // A name that is not UTF-8 is opened without following links.
-    let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let opened = match name.to_str() {
-        Ok(name) => roots_links::open(profiles, name, flags),
-        Err(_) => beneath::open(profiles, name, flags, Mode::empty()),
-    };
-    let is_link = || link_at(profiles, name);
-    let there = match opened {
-        Ok(dir) => marker(&dir),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-            return is_link().map_or(Entry::Unknown, |link| link.map_or(Entry::Other, |l| Entry::Bare(Some(l))));
-        }
-        Err(errno) => Err(errno),
-    };
-    match there {
-        Ok(true)
-            if marks.is_some_and(|marks| is_marked(marks, name) == Ok(true))
-                && Client::here().is_ok_and(|client| client.marks_the_deleted()) =>
-        {
-            Entry::Deleted
-        }
-        Ok(true) => Entry::Profile,
-        Ok(false) => is_link().map_or(Entry::Unknown, Entry::Bare),
-        Err(_) => Entry::Unknown,
-    }
-}
-
-/// The link of this name, if it is one.
-///
-/// # Errors
-/// The system's error if the name cannot be looked at.
-pub fn link_at(dir: &OwnedFd, name: impl Arg) -> rustix::io::Result<Option<Link>> {
-    let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(errno),
-    };
-    Ok(match (FileType::from_raw_mode(stat.st_mode), stat.st_uid) {
-        (FileType::Symlink, 0) => Some(Link::Empty),
-        (FileType::Symlink, uid) => Some(Link::Foreign(uid)),
-        _ => None,
-    })
-}
-
-/// The directory, beside the profiles, in which newer releases of Hermes Agent mark those that they have deleted. A late
-/// write can make the directory of such a profile again, and an older release does not know the mark.
-const DELETED: &str = ".deleted";
-
-/// The directory of the marks, at this path beneath `dir`, if there is one.
-fn marks(dir: &OwnedFd, path: &str) -> rustix::io::Result<Option<OwnedFd>> {
-    match roots_links::open(dir, path, OFlags::PATH | OFlags::DIRECTORY) {
-        Ok(marks) => Ok(Some(marks)),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Is there a mark for this name?
-fn is_marked(marks: &OwnedFd, name: impl Arg) -> rustix::io::Result<bool> {
-    match rustix::fs::statat(marks, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno),
     }
 }
 
