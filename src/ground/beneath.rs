@@ -191,7 +191,7 @@ pub fn replace_if(
     let (mut file, temporary) = temporary(dir, name)?;
     let written = (file.write_all(bytes))
         .and_then(|()| Ok(set_mode(&file, mode)?))
-        .and_then(|()| Ok(sync(&file)?))
+        .and_then(|()| Ok(sync_file(&file)?))
         .and_then(|()| still())
         .and_then(|go| {
             if go {
@@ -265,14 +265,23 @@ fn lock_for_writing(dir: BorrowedFd<'_>, name: &str, fd: &OwnedFd) -> rustix::io
     Ok(true)
 }
 
-/// Fsync a file, or a directory, so that renames in it survive a crash. A file system that cannot fsync a directory (FUSE,
-/// CIFS, 9p) says EINVAL, and that counts as done.
+/// Fsync a directory, so that renames in it survive a crash. A file system that cannot fsync a directory (FUSE, CIFS,
+/// 9p) says EINVAL, and that counts as done.
 ///
 /// # Errors
-/// The system's error, except those that mean that the file system cannot do this.
-pub fn sync(fd: impl AsFd) -> rustix::io::Result<()> {
+/// The system's error, except those that mean that the file system cannot fsync a directory.
+pub fn sync(dir: impl AsFd) -> rustix::io::Result<()> {
+    match sync_file(dir) {
+        Err(Errno::BADF | Errno::ROFS) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Fsync a file. A file system that cannot do this says so, and that counts as done. EROFS does not: a file system that has
+/// become read-only after an error says it, and then what was written is lost.
+fn sync_file(fd: impl AsFd) -> rustix::io::Result<()> {
     match rustix::fs::fsync(fd) {
-        Err(Errno::INVAL | Errno::BADF | Errno::OPNOTSUPP | Errno::NOSYS | Errno::ROFS) => Ok(()),
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         synced => synced,
     }
 }

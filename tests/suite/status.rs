@@ -273,7 +273,6 @@ fn nothing_is_said_to_a_reader_that_has_gone() {
     tree.tool("sh").args(["-c", script]).run().is(0, "111\n", "");
 }
 
-/// The account can make more profiles than can be read whole while a container's health check waits.
 /// A look at many gateways takes as long as the programs of s6 that it runs.
 #[test]
 fn one_program_is_run_for_a_gateway_that_has_not_died_and_a_second_one_for_its_deaths() {
@@ -294,6 +293,7 @@ fn one_program_is_run_for_a_gateway_that_has_not_died_and_a_second_one_for_its_d
     assert_eq!(programs(), 2);
 }
 
+/// The account can make more profiles than can be read whole while a container's health check waits.
 #[test]
 fn check_opens_no_settings_and_names_ten_at_most() {
     use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};

@@ -253,6 +253,10 @@ fn a_volume_that_cannot_sync_takes_an_intent_all_the_same() {
         ran.is(0, &format!("profile=coder action={action}\n"), "");
         assert_eq!(coder.desired().as_deref(), Some(desired));
     }
+    // If a file system has become read-only after an error, the file is lost.
+    let ran = under_fault(&tree, "", "fsync:error=EROFS:when=1", "hermes-svc-start").arg("coder").run();
+    is_system_error(&tree, "hermes-svc-start", ran);
+    assert_eq!(coder.desired().as_deref(), Some("stopped"));
     // If the disk itself fails, that is an error.
     let ran = under_fault(&tree, &dir, "fsync:error=EIO", "hermes-svc-start").arg("coder").run();
     is_system_error(&tree, "hermes-svc-start", ran);
