@@ -1,6 +1,7 @@
 //! Starting a gateway.
 
 use crate::ground::error::{Error, Kind, Result};
+use crate::ground::process;
 use crate::ground::profile::Profile;
 use crate::s6::changes::{Changes, wait_for};
 use crate::s6::orders::{give, taken};
@@ -214,7 +215,7 @@ pub fn wait(site: &Context, profile: &Profile, until: Until, draining: Option<i3
     let what = if until == Until::Ready { "readiness" } else { "it to stay up" };
     loop {
         let stat = site.svstat(&slot)?;
-        let drains = stat.pid.is_some() && (stat.pid == draining || says_draining(site, profile, stat.pid)?);
+        let drains = stat.pid.is_some() && stat.pid == draining || says_it_ends(site, profile, stat.pid)?;
         if !stat.up && stat.finished && !stat.wanted_up {
             let why = if opened.held()?.is_some() { "is held" } else { "was stopped meanwhile" };
             return Err(dead(site, profile, why));
@@ -259,11 +260,18 @@ pub fn give_time(site: &Context, profile: &Profile, time: Duration) {
     });
 }
 
-/// Does the state file say that this process drains? Then the process will end, whatever s6 wants.
-fn says_draining(site: &Context, profile: &Profile, pid: Option<i32>) -> Result<bool> {
+/// Does the state file say that this process drains, or that it is stopped, which Hermes Agent says some time before its
+/// end? Then the process will end, whatever s6 wants.
+fn says_it_ends(site: &Context, profile: &Profile, pid: Option<i32>) -> Result<bool> {
+    let Some(pid) = pid else { return Ok(false) };
     let state = State::of_profile(site.home, profile)?;
-    let its_own = state.number("pid") == pid.and_then(|pid| u64::try_from(pid).ok());
-    Ok(its_own && state.string("gateway_state").as_deref() == Some("draining"))
+    if !matches!(state.string("gateway_state").as_deref(), Some("draining" | "stopped")) {
+        return Ok(false);
+    }
+    // A container that starts again often gives a gateway the pid that it had before.
+    let started = process::stat(pid)?.map(|stat| stat.start_time);
+    let its_own = state.number("start_time").is_none_or(|time| Some(time) == started);
+    Ok(its_own && state.number("pid") == u64::try_from(pid).ok())
 }
 
 /// Why the start waits, if the cause is not the gateway itself.

@@ -108,7 +108,8 @@ fn one_that_drains_for_long_does_not_keep_the_others_down() {
 #[test]
 fn start_waits_for_the_new_gateway_while_the_old_one_still_drains() {
     let tree = Tree::up();
-    let coder = ready(&tree, &[("coder", "drain_ms=2500\n")]).remove(0);
+    // Hermes Agent says that it is stopped, and ends some time later.
+    let coder = ready(&tree, &[("coder", "drain_ms=2500\nend_ms=700\n")]).remove(0);
     for wait in ["-W", "-w"] {
         let old = tree.wait_up("coder");
         tree.tool("hermes-svc-stop").arg("coder").run().is(0, "profile=coder action=stopped\n", "");

@@ -1039,7 +1039,8 @@ fn the_account_can_create_replace_or_write_nothing_in_the_scandir() {
         "profile=held action=registered port=*\n",
         "",
     );
-    wait_until("the hold", || tree.slot("held").join("data/held").exists());
+    // finish makes this file after it has recorded the hold.
+    wait_until("the hold", || tree.slot("held").join("data/failed").exists());
 
     let before = snapshot(&[&tree.scandir()]);
     let mut targets = String::from("directory .\n").replace('.', &tree.scandir().display().to_string());
