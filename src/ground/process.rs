@@ -5,14 +5,15 @@ use crate::ground::error::{Error, Result};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// The most bytes that are read of a file in `/proc`, and the most arguments and variables of a process that are looked
-/// at. A process can make both lists as long as it likes.
+/// at. A process can make both lists as long as it likes. Kubernetes makes seven variables for each service.
 const LIMIT: u64 = 1 << 21;
 const MOST: usize = 4096;
+const MOST_VARIABLES: usize = 32_768;
 
 /// The start time tells a process from a later one with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +69,13 @@ pub fn children(pid: i32) -> Result<Vec<i32>> {
 /// The environment that the process was started with, as far as the process has left it alone.
 ///
 /// # Errors
-/// The system's error if it cannot be read. An error also if it has more than 4096 variables.
+/// The system's error if it cannot be read. `FileTooLarge` if it has more than 32,768 variables.
 pub fn environment(pid: i32) -> std::io::Result<Vec<(OsString, OsString)>> {
     let mut bytes = Vec::new();
     File::open(format!("/proc/{pid}/environ"))?.take(LIMIT).read_to_end(&mut bytes)?;
-    if bytes.iter().filter(|b| **b == 0).nth(MOST).is_some() {
-        return Err(std::io::Error::other(format!("it has more than {MOST} variables")));
+    if bytes.iter().filter(|b| **b == 0).nth(MOST_VARIABLES).is_some() {
+        let text = format!("it has more than {MOST_VARIABLES} variables");
+        return Err(std::io::Error::new(ErrorKind::FileTooLarge, text));
     }
     let pairs = bytes.split(|b| *b == 0).filter_map(|pair| {
         let equals = pair.iter().position(|b| *b == b'=')?;
@@ -201,7 +203,7 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(count, MOST);
-        assert_eq!(environment.unwrap_err().to_string(), "it has more than 4096 variables");
+        assert_eq!(environment.unwrap_err().to_string(), "it has more than 32768 variables");
     }
 
     #[test]

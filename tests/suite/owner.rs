@@ -134,6 +134,28 @@ fn a_rename_carries_intent_and_port_whichever_name_is_looked_at_first() {
     }
 }
 
+/// Rows A7, B4 of docs/failures.md.
+#[test]
+fn of_two_copies_of_a_profile_that_is_gone_only_one_is_that_profile() {
+    let tree = Tree::up();
+    tree.profile("coder").intent("running");
+    tree.tool("hermes-reconcile-all").run();
+    tree.wait_up("coder");
+    tree.kill_hard();
+    rename(&tree, "coder", "ranger");
+    let copy = tree.tool("cp").arg("-a").args([tree.profile_dir("ranger"), tree.profile_dir("scout")]);
+    copy.run().is(0, "", "");
+    tree.wipe();
+    tree.svscan();
+    let ran = tree.tool("hermes-reconcile-all").run();
+    let stdout = "reconcile: profile=default *\n".to_string()
+        + &line("ranger", "running", "started", 9530)
+        + "reconcile: profile=scout prior_state=foreign action=registered *\nreconcile: done *\n";
+    ran.is(0, &stdout, "");
+    tree.wait_up("ranger");
+    assert_eq!(tree.gateway("scout"), None);
+}
+
 /// Rows B4, E9 of docs/failures.md.
 #[test]
 fn a_rename_while_no_container_runs_carries_intent_and_port_also_in_a_dry_run() {

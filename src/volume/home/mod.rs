@@ -244,7 +244,7 @@ impl Home {
     /// Every profile, `default` first, then by name. A warning is logged for each entry that only looks like a profile.
     ///
     /// # Errors
-    /// As `scan`.
+    /// As `scan`; 111 also if there are more names than are looked at.
     pub fn profiles(&self, log: &dyn Log) -> Result<Vec<Profile>> {
         let scan = self.scan()?;
         for Odd { name, why } in &scan.odd {
@@ -253,9 +253,7 @@ impl Home {
                 _ => log.warning(&format!("profiles/{name} is not a profile: {why}")),
             }
         }
-        if scan.left_out > 0 {
-            log.warning(&format!("{} more entries of profiles are not looked at: there are too many", scan.left_out));
-        }
+        scan.require_whole()?;
         Ok(scan.profiles)
     }
 }

@@ -32,7 +32,7 @@ pub struct Scan {
     pub odd: Vec<Odd>,
     /// How many more of them there are.
     pub more: usize,
-    /// How many names were not looked at. A profile that is not in `profiles` may be among them.
+    /// How many valid names were not looked at. A profile that is not in `profiles` may be among them.
     pub left_out: usize,
 }
 
@@ -107,7 +107,7 @@ impl Home {
                         scan.add(&dir, marks.as_ref(), entry.file_name());
                         others += 1;
                     } else {
-                        scan.left_out += 1;
+                        scan.more += 1;
                     }
                 }
                 for profile in names.into_sorted_vec() {
@@ -124,6 +124,20 @@ impl Home {
 }
 
 impl Scan {
+    /// Check that every valid name was looked at.
+    ///
+    /// # Errors
+    /// 111 if there were too many: what the others are cannot be told.
+    pub fn require_whole(&self) -> Result<()> {
+        match self.left_out {
+            0 => Ok(()),
+            left_out => {
+                let text = format!("{left_out} more entries of profiles are not looked at: there are too many");
+                Err(Error::new(Kind::System, text))
+            }
+        }
+    }
+
     /// The profiles that are known if `profiles` cannot be listed: only `default`, whose directory is the home.
     pub fn unlisted() -> Scan {
         Scan { profiles: vec![Profile::default_profile()], odd: Vec::new(), more: 0, left_out: 0 }

@@ -26,7 +26,7 @@ pub fn exec(argv: &[OsString], mut environment: Environment) -> Error {
     let plain = !program.as_encoded_bytes().contains(&b'/');
     let uid = rustix::process::geteuid().as_raw();
     let hint = match (missing, plain) {
-        (true, _) if let Some(there) = there(program, &path) => {
+        (true, _) if let Some(there) = there(program, if plain { &path } else { "." }) => {
             format!(": {} is there, and its interpreter or what it leads to is not: install it again", there.display())
         }
         (true, true) => format!(" on the PATH {path}: install it, or correct PATH"),

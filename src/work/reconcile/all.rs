@@ -38,10 +38,12 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
         had_slots |= !matches!(whose, Whose::Other(_));
     }
     let listed = removal::require_mounted(context, had_slots).and_then(|()| with_slots(context, &slots));
-    let (Scan { profiles, odd, more, left_out }, listed) = match listed {
+    let (scan, listed) = match listed {
         Ok(scan) => (scan, Ok(())),
         Err(error) => (Scan::unlisted(), Err(error)),
     };
+    let whole = scan.require_whole();
+    let Scan { profiles, odd, more, left_out } = scan;
     let (gone, kept) = if listed.is_ok() { removal::gone(context, &profiles)? } else { (Vec::new(), Vec::new()) };
     pass.keep(&listed);
     // The hidden directories of a profile that is gone are left to `removal::remove`, which must free its port before
@@ -55,7 +57,9 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     let left = |room: &mut Room| room.left(context.scandir, template.has_logger()).unwrap_or(0);
     if let Ok(mode) = pass.mode {
         let most = if mode == Mode::Others { left(&mut pass.room) } else { 0 };
-        pass.served = Served::look(context, mode, &pass.autostart, &profiles, most);
+        let (served, late) = Served::look(context, mode, &pass.autostart, &profiles, most);
+        pass.served = served;
+        pass.keep(&late);
     }
     let mut first = pass.one(&default);
     pass.scan_in_between();
@@ -85,9 +89,7 @@ pub fn all(context: &Context, template: &Template) -> Result<Passed> {
     if more > 0 {
         context.log.warning(&format!("{more} more entries of profiles are not profiles"));
     }
-    if left_out > 0 {
-        context.log.warning(&format!("{left_out} more entries of profiles are not looked at: there are too many"));
-    }
+    pass.keep(&whole);
     pass.rescan(known);
     lines.extend(removal::remove(context, &gone));
     let remembered = pass.served.remember(context);

@@ -34,7 +34,7 @@ pub fn give_ports(
         Err(error) => return (Given::default(), Err(error)),
     };
     // Where no name is gone, no profile was renamed, and no state has to be read.
-    let former_names = match rename::former_names(context, &book, all) {
+    let mut former_names = match rename::former_names(context, &book, all) {
         Ok(names) => names,
         Err(error) => return (Given::default(), Err(error)),
     };
@@ -44,8 +44,9 @@ pub fn give_ports(
     // time of a pass over a thousand profiles.
     let looked = context.home.act(|_| {
         // All renames come first, because a renamed profile may want a port that another one pins too.
-        for profile in profiles.iter().filter(|_| !former_names.is_empty()) {
-            let followed = crowd.about(profile, || rename::follow(context, &mut book, &former_names, profile));
+        let any = !former_names.is_empty();
+        for profile in profiles.iter().filter(|_| any) {
+            let followed = crowd.about(profile, || rename::follow(context, &mut book, &mut former_names, profile));
             if let Some(outcome) = followed.map(|renamed| renamed.then_some(())).transpose() {
                 renamed.insert(profile.clone(), outcome);
             }

@@ -32,6 +32,10 @@ pub fn gone(context: &Context, profiles: &[Profile]) -> Result<(Vec<Profile>, Ve
     let known = |profile: &Profile| profiles.binary_search_by(|known| known.default_first(profile)).is_ok();
     let (mut gone, mut kept) = (Vec::new(), Vec::new());
     for profile in scandir.slots()?.into_iter().filter(|profile| !known(profile)) {
+        // Since the profiles were listed, it may have been made and got its slot.
+        if home.has(&profile)? {
+            continue;
+        }
         match keeps(context, &profile)? {
             None => gone.push(profile),
             Some(note) => {
@@ -43,7 +47,12 @@ pub fn gone(context: &Context, profiles: &[Profile]) -> Result<(Vec<Profile>, Ve
     for (path, profile) in scandir.leftovers()? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let other = matches!(whose::of(home, scandir, &name)?, Whose::Other(_));
-        if !other && !known(&profile) && kept.iter().all(|(kept, _)| *kept != profile) {
+        if !other
+            && !known(&profile)
+            && kept.iter().all(|(kept, _)| *kept != profile)
+            && !home.has(&profile)?
+            && home.link_to(&profile)?.is_none()
+        {
             gone.push(profile);
         }
     }

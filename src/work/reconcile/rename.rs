@@ -23,14 +23,21 @@ pub fn former_names(context: &Context, book: &Book, profiles: &[Profile]) -> Res
 
 /// If this profile is a renamed one, let it keep the intent and the port of its former name. Returns whether it is a
 /// renamed one. It is if the state in its directory names another profile that is gone, and if that is one of the
-/// former names. As long as the other profile exists, this one is a copy.
+/// former names. As long as the other profile exists, this one is a copy. So is one that names a former name that another
+/// profile has taken over.
 ///
 /// # Errors
 /// 111 if the profile, its state or the former profile cannot be looked at just now.
-pub fn follow(context: &Context, book: &mut Book, former_names: &BTreeSet<Profile>, profile: &Profile) -> Result<bool> {
+pub fn follow(
+    context: &Context,
+    book: &mut Book,
+    former_names: &mut BTreeSet<Profile>,
+    profile: &Profile,
+) -> Result<bool> {
     match former(context, former_names, profile)? {
         Some(old) => {
             take(context, book, &old, profile)?;
+            former_names.remove(&old);
             Ok(true)
         }
         None => Ok(false),

@@ -32,8 +32,15 @@ pub struct Served {
 }
 
 impl Served {
-    /// Look at the mode of the last pass, and in `Mode::Others` at as many profiles as there is room for.
-    pub fn look(context: &Context, mode: Mode, autostart: &Autostart, profiles: &[Profile], room: usize) -> Served {
+    /// Look at the mode of the last pass, and in `Mode::Others` at as many profiles as there is room for. Also returns the
+    /// error that the files of the profiles took too long to read: `default` does not start for the sake of the rest.
+    pub fn look(
+        context: &Context,
+        mode: Mode,
+        autostart: &Autostart,
+        profiles: &[Profile],
+        room: usize,
+    ) -> (Served, Result<()>) {
         let &Context { home, dry_run, log, .. } = context;
         let is = mode == Mode::Others;
         let was = home.act(|dir| match rustix::fs::statat(dir, FILE, AtFlags::SYMLINK_NOFOLLOW) {
@@ -43,16 +50,15 @@ impl Served {
         });
         // If that cannot be told, nothing counts as changed.
         let mut found = Served { was: was.unwrap_or(is), is, wanted: None };
-        let mut changed = None;
+        let (mut changed, mut late) = (None, Ok(()));
         if is {
             let budget = Deadline::after_ms(BUDGET_MS);
             for profile in profiles.iter().filter(|profile| !profile.is_default()).take(room) {
                 if budget.passed() {
                     let why = budget.timed_out("the files of all profiles to be read");
-                    log.warning(&format!(
-                        "{}: default does not start for the sake of {profile} and those behind it",
-                        why.text
-                    ));
+                    let text =
+                        format!("{}: default does not start for the sake of {profile} and those behind it", why.text);
+                    late = Err(Error::new(why.kind, text));
                     break;
                 }
                 // An error is said when it is the turn of this profile.
@@ -73,7 +79,7 @@ impl Served {
             ),
             _ => {}
         }
-        found
+        (found, late)
     }
 
     /// The profile because of which `default`, about which nobody has recorded an intent, starts.
