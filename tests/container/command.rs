@@ -80,8 +80,9 @@ fn anything_else_is_for_the_client() {
 
 #[test]
 fn no_command_at_a_terminal_is_the_client() {
-    let ran = at_a_terminal("");
-    assert!(ran.out.contains("hermes setup"), "{}", ran.out);
+    // The client asks whether it is to be set up now, and ends with 1 if it is not.
+    let ran = typed_at_a_terminal("", "Run:  hermes setup", b"n\n").code(1);
+    assert!(ran.out.contains("isn't configured yet"), "{}", ran.out);
 }
 
 /// Row F10 of docs/failures.md.
