@@ -118,8 +118,7 @@ fn the_socket_of_the_oneshots_obeys_nobody_else_and_a_flood_of_it_keeps_no_conta
     until("the flood is there", 20, || siege.container.exec(&["pgrep", "-c", "-f", "^flood"]).out.trim() == "3");
     siege.root("hermes-svc-restart", &["-w", "coder"]).code(0);
     siege.unharmed();
-    let took = siege.container.stop(GRACE);
-    assert!(took < Duration::from_secs(40), "{took:?}");
+    siege.container.stop(GRACE);
     assert_ne!(siege.container.exit_code(), 137);
     let intent = "grep -o '\"desired_state\": *\"[a-z]*\"' profiles/coder/gateway_state.json | grep -c running";
     assert_eq!(siege.volume.script(intent), "1");
