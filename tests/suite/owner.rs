@@ -134,15 +134,21 @@ fn a_rename_carries_intent_and_port_whichever_name_is_looked_at_first() {
     }
 }
 
-/// Rows A7, B4 of docs/failures.md.
-#[test]
-fn of_two_copies_of_a_profile_that_is_gone_only_one_is_that_profile() {
+/// A container has run the gateway of coder, and has ended. Then coder was renamed to ranger.
+fn renamed_while_no_container_runs() -> Tree {
     let tree = Tree::up();
     tree.profile("coder").intent("running");
     tree.tool("hermes-reconcile-all").run();
     tree.wait_up("coder");
     tree.kill_hard();
     rename(&tree, "coder", "ranger");
+    tree
+}
+
+/// Rows A7, B4 of docs/failures.md.
+#[test]
+fn of_two_copies_of_a_profile_that_is_gone_only_one_is_that_profile() {
+    let tree = renamed_while_no_container_runs();
     let copy = tree.tool("cp").arg("-a").args([tree.profile_dir("ranger"), tree.profile_dir("scout")]);
     copy.run().is(0, "", "");
     tree.wipe();
@@ -159,12 +165,7 @@ fn of_two_copies_of_a_profile_that_is_gone_only_one_is_that_profile() {
 /// Rows B4, E9 of docs/failures.md.
 #[test]
 fn a_rename_while_no_container_runs_carries_intent_and_port_also_in_a_dry_run() {
-    let tree = Tree::up();
-    tree.profile("coder").intent("running");
-    tree.tool("hermes-reconcile-all").run();
-    tree.wait_up("coder");
-    tree.kill_hard();
-    rename(&tree, "coder", "ranger");
+    let tree = renamed_while_no_container_runs();
     tree.wipe();
     tree.svscan();
     let stdout = "reconcile: profile=default *\n".to_string()

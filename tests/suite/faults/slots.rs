@@ -346,3 +346,27 @@ fn an_order_that_meets_a_supervisor_just_killed_goes_to_the_next_one() {
         assert_eq!(tree.gateway("coder").is_some(), up, "{line}");
     }
 }
+
+/// Row B4 of docs/failures.md.
+#[test]
+fn a_profile_that_is_made_while_a_pass_runs_does_not_count_as_gone() {
+    needs_root();
+    let tree = running("coder", "");
+    tree.tool("hermes-reconcile-one").arg("default").run();
+    // The pass is stopped when it has listed the profiles.
+    let profiles = tree.home().join("profiles").display().to_string();
+    let pass = under_fault(&tree, &profiles, "getdents64:signal=STOP:when=2", "hermes-reconcile-all").start();
+    let stopped = || fs::read_to_string(tree.root().join("trace")).is_ok_and(|trace| trace.contains("SIGSTOP"));
+    wait_until("the pass to have listed the profiles", stopped);
+    tree.profile("writer").intent("running");
+    tree.tool("hermes-reconcile-one").arg("writer").run();
+    let writer = tree.wait_up("writer");
+    wait_until("the pass to end", || {
+        let mine = tree.processes().into_iter().filter(|p| p.comm == "hermes-reconcil");
+        mine.for_each(|p| kill(p.pid, Signal::CONT));
+        !pass.is_running()
+    });
+    let ran = pass.wait();
+    assert!(ran.code == 0 && !ran.stdout.contains("action=removed"), "{ran}");
+    assert_eq!((tree.gateway("writer"), tree.leftovers()), (Some(writer), NONE));
+}
